@@ -1,0 +1,123 @@
+# What happened, and to what; `.next` says what to do. One message for each row of errors.toml.
+
+unexpected = Something happened that should not: { $detail }
+    .next = Please report this with the log of the last minutes. Nothing was booked that the journal does not show.
+config-missing = There is no configuration at { $path }.
+    .next = Write one with “init”, or name yours with --config.
+config-unreadable = { $path }:{ $line }:{ $column }: { $reason }
+    .next = Correct that line. “init --print” shows a commented default to compare with.
+config-environment = The environment variable { $variable } does not fit the configuration: { $reason }
+    .next = Correct or unset it.
+config-exists = There is already a configuration at { $path }.
+    .next = Edit it, or move it away first. It was not touched.
+config-forbidden = The configuration at { $path } cannot be read.
+    .next = Check that it is a file and that this user may read it.
+unknown-language = There are no texts in the language “{ $language }”.
+    .next = Choose one of: { $known }.
+log-filter = The log filter “{ $filter }” cannot be read.
+    .next = Write a level (error, warn, info, debug, trace) or module=level, joined by commas.
+
+no-daemon = The PC/SC service is not running, so no reader can be reached.
+    .next = Start it (systemctl start pcscd.socket), or install it (apt install pcscd).
+no-reader = No reader is connected.
+    .next = Connect a reader. If one is connected, check its cable and that its driver (libccid) is installed.
+several-readers = There are several readers, and it is not clear which one to use: { $readers }
+    .next = Set reader.card in the configuration to part of the name of the one that customers tap, for example card = "{ $example }".
+reader-not-found = No reader's name contains “{ $pattern }”. Connected: { $readers }
+    .next = Connect it, or correct “{ $key }” in the configuration.
+reader-ambiguous = More than one reader's name contains “{ $pattern }”: { $readers }
+    .next = Write more of the name in “{ $key }” in the configuration.
+reader-failed = The reader “{ $reader }” does not work.
+    .next = Unplug it and connect it again. If that does not help, restart pcscd.
+reader-busy = The reader “{ $reader }” is in use by another program.
+    .next = Close the other program; two tills cannot share a reader.
+reader-same = “{ $reader }” would be both the customers' reader and the one of the SAM.
+    .next = Set reader.card and reader.sam in the configuration to different readers.
+
+no-card = Nobody presented a card within { $seconds } seconds. Nothing was taken.
+    .next = Start the payment again when the customer is ready.
+unknown-card = This card has no purse that is accepted here. Nothing was taken.
+    .next = Ask for another card.
+card-issuer = The issuer of this card ({ $issuer }) is not accepted here. Nothing was taken.
+    .next = Ask for another card. To accept this issuer, add it to the configuration.
+card-suite = This card's security level ({ $suite }) is not accepted for its issuer. Nothing was taken.
+    .next = Ask for another card; the holder can have this one replaced by its issuer.
+card-expired = This card expired on { $date }. Nothing was taken.
+    .next = Ask for another card; the issuer pays out the balance of an expired one.
+card-not-yet-valid = This card is valid only from { $date }. Nothing was taken.
+    .next = Ask for another card. If the date is in the past, correct the clock of the terminal.
+card-blocked = This card is blocked. Nothing was taken.
+    .next = Ask for another card; the holder should ask its issuer.
+card-denied = This card is on the deny list. Nothing was taken.
+    .next = Ask for another card; the holder should ask its issuer.
+card-removed = The card was removed too early. Nothing was taken.
+    .next = Present the card again and hold it until the signal.
+card-answer = The card gave an answer that it must not give ({ $status }). Nothing was taken.
+    .next = Ask for another card.
+balance-too-low = The balance is too low: { $balance } on the card, { $amount } to pay. Nothing was taken.
+    .next = Ask for another card or load this one.
+same-card-again = The card left while { $amount } was being taken; it is not known yet whether it was.
+    .next = Present the SAME card again (ends in { $card }). It will not pay twice.
+card-counter-used-up = This card has used up its counter of payments. Nothing was taken.
+    .next = Ask for another card; the holder can have this one replaced by its issuer.
+card-refused = The card refused the payment ({ $status }). Nothing was taken.
+    .next = Ask for another card; the holder should ask its issuer.
+card-paused = This card gave a wrong proof a moment ago and is not accepted for { $seconds } seconds. Nothing was taken.
+    .next = Ask for another card.
+payment-uncertain = It is not certain that the card paid { $amount }. The record is kept with its proof and will be sent to the acquirer.
+    .next = Do not take the payment again with this card: the acquirer decides from the record (sequence { $sequence }).
+
+sam-missing = There is no SAM in “{ $reader }”.
+    .next = Insert the SAM in the reader's second slot, or correct reader.sam in the configuration.
+sam-unreadable = The card in “{ $reader }” does not answer as a SAM ({ $status }).
+    .next = Check that it is a SAM and not a customer's card, and that reader.sam names the right slot.
+sam-issuer = The SAM (terminal number { $terminal }) has no key for this issuer ({ $issuer }, key version { $version }). Nothing was taken.
+    .next = Insert the SAM of this issuer, or ask the acquirer for one with that key version.
+sam-failed = The SAM in “{ $reader }” stopped answering.
+    .next = Insert it again. If that does not help, replace it; recorded payments are not lost.
+
+disk-full = The disk is full: { $path } cannot be written. Nothing was taken.
+    .next = Make room on the disk, then try again. Payments need room for their record before they start.
+disk-read-only = { $path } may not be written. Nothing was taken.
+    .next = Check the permissions, and whether the file system became read-only (a disk about to fail does that).
+disk-failed = { $path } cannot be read or written.
+    .next = Check that the folder exists and that the disk is healthy (dmesg).
+journal-in-use = Another program has the journal { $path } open.
+    .next = Close the other till; two tills must not share a journal.
+journal-missing = There is no journal at { $path }.
+    .next = Run “terminal init”. If there was one, the disk may not be mounted: do not sell before it is.
+journal-foreign = { $path } is not a journal of this program.
+    .next = Correct data.folder in the configuration. The file was not touched.
+journal-newer = The journal { $path } is of a newer version ({ $found }) than this program knows ({ $known }).
+    .next = Use the newer program. The file was not touched.
+journal-damaged = The journal { $path } is damaged: { $detail }
+    .next = Stop selling, keep the file, and restore from the upload; ask your acquirer.
+
+amount-unreadable = “{ $text }” is not an amount in { $currency }.
+    .next = Write digits with a point before the decimals, for example { $example }.
+amount-zero = An amount of nothing cannot be paid.
+    .next = Write an amount above zero.
+amount-too-large = { $amount } is more than a single payment may be ({ $limit }).
+    .next = Take it in parts, or raise sale.limit in the configuration.
+clock-wrong = The clock shows { $date }, which cannot be right. Nothing was taken.
+    .next = Set the clock; payments carry its date and time.
+cancelled = The payment was cancelled. Nothing was taken.
+    .next = Start again when the customer is ready.
+checks-failed = { $failed } of { $total } checks found something wrong.
+    .next = Follow the advice at each of them, then run doctor again.
+
+# What the exit codes mean.
+exit-success = done; a payment is approved
+exit-usage = wrong arguments
+exit-declined = declined: no money moved, and another try with this card will not help
+exit-try-again = no money moved: present the card again
+exit-same-card = a debit was interrupted: present the same card again
+exit-other-card = no money moved: this card cannot pay here, another may
+exit-no-card = no card in time, or cancelled: no money moved
+exit-uncertain = money may have moved: the record is kept and the acquirer decides
+exit-host = the host refused or could not be reached
+exit-checks-failed = doctor found something wrong
+exit-unavailable = a reader, the SAM or the clock does not work
+exit-bug = our own mistake
+exit-storage = the disk or what is stored on it
+exit-config = the configuration

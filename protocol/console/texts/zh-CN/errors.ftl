@@ -1,0 +1,123 @@
+# 发生了什么、涉及什么；“.next”说明下一步。errors.toml 的每一行对应一条。
+
+unexpected = 发生了不应发生的情况：{ $detail }
+    .next = 请附上最近几分钟的日志报告此问题。日记账中没有的，都没有入账。
+config-missing = { $path } 处没有配置文件。
+    .next = 用“init”生成一份，或用 --config 指定。
+config-unreadable = { $path }:{ $line }:{ $column }：{ $reason }
+    .next = 请改正这一行。“init --print”会显示带注释的默认配置供对照。
+config-environment = 环境变量 { $variable } 与配置不符：{ $reason }
+    .next = 请改正或取消该变量。
+config-exists = { $path } 处已有配置文件。
+    .next = 请直接编辑，或先移走。原文件未被改动。
+config-forbidden = 无法读取配置文件 { $path }。
+    .next = 请确认它是文件，且当前用户有权读取。
+unknown-language = 没有“{ $language }”语言的文本。
+    .next = 请选择其中之一：{ $known }。
+log-filter = 无法识别日志过滤条件“{ $filter }”。
+    .next = 请写级别（error、warn、info、debug、trace）或“模块=级别”，以逗号分隔。
+
+no-daemon = PC/SC 服务未运行，无法访问任何读卡器。
+    .next = 请启动服务（systemctl start pcscd.socket），或安装它（apt install pcscd）。
+no-reader = 没有连接读卡器。
+    .next = 请连接读卡器；若已连接，请检查线缆以及驱动（libccid）是否已安装。
+several-readers = 有多个读卡器，无法确定使用哪一个：{ $readers }
+    .next = 请在配置中把 reader.card 设为顾客刷卡的读卡器名称的一部分，例如 card = "{ $example }"。
+reader-not-found = 没有名称包含“{ $pattern }”的读卡器。已连接：{ $readers }
+    .next = 请连接它，或改正配置中的“{ $key }”。
+reader-ambiguous = 有多个读卡器的名称包含“{ $pattern }”：{ $readers }
+    .next = 请在配置的“{ $key }”中写出更完整的名称。
+reader-failed = 读卡器“{ $reader }”不能工作。
+    .next = 请拔下后重新连接；若仍无效，请重启 pcscd。
+reader-busy = 读卡器“{ $reader }”正被其他程序使用。
+    .next = 请关闭其他程序；两个收银程序不能共用一个读卡器。
+reader-same = “{ $reader }”同时被用作顾客刷卡和 SAM 的读卡器。
+    .next = 请在配置中把 reader.card 和 reader.sam 设为不同的读卡器。
+
+no-card = { $seconds } 秒内无人刷卡。未扣款。
+    .next = 顾客准备好后请重新开始。
+unknown-card = 此卡没有本机受理的电子钱包。未扣款。
+    .next = 请换一张卡。
+card-issuer = 本机不受理此卡的发卡方（{ $issuer }）。未扣款。
+    .next = 请换一张卡；如需受理该发卡方，请在配置中添加。
+card-suite = 此卡的安全级别（{ $suite }）不在其发卡方的受理范围内。未扣款。
+    .next = 请换一张卡；持卡人可向发卡方换卡。
+card-expired = 此卡已于 { $date } 到期。未扣款。
+    .next = 请换一张卡；过期卡的余额由发卡方退还。
+card-not-yet-valid = 此卡自 { $date } 起才有效。未扣款。
+    .next = 请换一张卡；若该日期已过，请校正终端时钟。
+card-blocked = 此卡已锁定。未扣款。
+    .next = 请换一张卡；持卡人应联系发卡方。
+card-denied = 此卡在黑名单中。未扣款。
+    .next = 请换一张卡；持卡人应联系发卡方。
+card-removed = 卡片移开过早。未扣款。
+    .next = 请重新刷卡，并保持到提示为止。
+card-answer = 卡片给出了不允许的应答（{ $status }）。未扣款。
+    .next = 请换一张卡。
+balance-too-low = 余额不足：卡内 { $balance }，应付 { $amount }。未扣款。
+    .next = 请换一张卡或先充值。
+same-card-again = 正在扣款 { $amount } 时卡片离开，尚不知是否已扣款。
+    .next = 请再次出示同一张卡（尾号 { $card }）。不会重复扣款。
+card-counter-used-up = 此卡的交易计数器已用尽。未扣款。
+    .next = 请换一张卡；持卡人可向发卡方换卡。
+card-refused = 卡片拒绝了付款（{ $status }）。未扣款。
+    .next = 请换一张卡；持卡人应联系发卡方。
+card-paused = 此卡刚才给出了错误的证明，{ $seconds } 秒内不予受理。未扣款。
+    .next = 请换一张卡。
+payment-uncertain = 不能确定卡片是否已支付 { $amount }。该记录连同凭证已保存，并将发送给收单方。
+    .next = 请不要用此卡再次收款：由收单方根据记录（序号 { $sequence }）裁定。
+
+sam-missing = “{ $reader }”中没有 SAM 卡。
+    .next = 请将 SAM 卡插入读卡器的第二卡槽，或改正配置中的 reader.sam。
+sam-unreadable = “{ $reader }”中的卡没有按 SAM 卡应答（{ $status }）。
+    .next = 请确认插入的是 SAM 卡而非顾客的卡，且 reader.sam 指向正确的卡槽。
+sam-issuer = SAM 卡（终端机编号 { $terminal }）没有该发卡方的密钥（{ $issuer }，密钥版本 { $version }）。未扣款。
+    .next = 请插入该发卡方的 SAM 卡，或向收单方索取含该密钥版本的 SAM 卡。
+sam-failed = “{ $reader }”中的 SAM 卡停止应答。
+    .next = 请重新插入；若仍无效请更换。已记录的付款不会丢失。
+
+disk-full = 磁盘已满：无法写入 { $path }。未扣款。
+    .next = 请清理磁盘后重试。付款开始前必须有空间保存记录。
+disk-read-only = { $path } 不允许写入。未扣款。
+    .next = 请检查权限，以及文件系统是否变为只读（磁盘将坏时会这样）。
+disk-failed = 无法读写 { $path }。
+    .next = 请确认目录存在且磁盘正常（dmesg）。
+journal-in-use = 另一个程序已打开日记账 { $path }。
+    .next = 请关闭另一个收银程序；两个收银程序不得共用一本日记账。
+journal-missing = { $path } 处没有日记账。
+    .next = 请运行“terminal init”。若原本有，可能磁盘尚未挂载：挂载之前请勿收款。
+journal-foreign = { $path } 不是本程序的日记账。
+    .next = 请改正配置中的 data.folder。该文件未被改动。
+journal-newer = 日记账 { $path } 的版本（{ $found }）比本程序所知的（{ $known }）新。
+    .next = 请使用较新的程序。该文件未被改动。
+journal-damaged = 日记账 { $path } 已损坏：{ $detail }
+    .next = 请停止收款，保留该文件，并从上传数据恢复；请联系收单方。
+
+amount-unreadable = “{ $text }”不是 { $currency } 金额。
+    .next = 请写数字，小数前用点，例如 { $example }。
+amount-zero = 不能支付零金额。
+    .next = 请写大于零的金额。
+amount-too-large = { $amount } 超过单笔付款上限（{ $limit }）。
+    .next = 请分次收款，或提高配置中的 sale.limit。
+clock-wrong = 时钟显示 { $date }，不可能正确。未扣款。
+    .next = 请校正时钟；付款记录带有日期和时间。
+cancelled = 付款已取消。未扣款。
+    .next = 顾客准备好后请重新开始。
+checks-failed = { $total } 项检查中有 { $failed } 项发现问题。
+    .next = 请按每一项的建议处理，然后再次运行 doctor。
+
+# 退出码的含义。
+exit-success = 完成；付款已批准
+exit-usage = 参数错误
+exit-declined = 已拒绝：未扣款，用此卡重试也无济于事
+exit-try-again = 未扣款：请再次刷卡
+exit-same-card = 扣款被中断：请再次出示同一张卡
+exit-other-card = 未扣款：此卡不能在此付款，可换卡
+exit-no-card = 未及时刷卡或已取消：未扣款
+exit-uncertain = 可能已扣款：记录已保存，由收单方裁定
+exit-host = 主机拒绝或无法连接
+exit-checks-failed = doctor 发现问题
+exit-unavailable = 读卡器、SAM 卡或时钟不能工作
+exit-bug = 程序自身的错误
+exit-storage = 磁盘或其中的数据
+exit-config = 配置
