@@ -1,0 +1,459 @@
+//! Writes a message into a caller's buffer, field by field in ascending order, each checked against the table.
+
+use super::message::{MAX_MESSAGE, SEPARATOR, packed_digits, packed_track};
+use super::{BitmapForm, Coding, Dialect, DigitForm, Digits, Field, FieldError, FieldNo, FieldValue, Mti};
+use super::{Place, Reason, Side, Size, Value};
+
+/// A message in the making.
+///
+/// Fields come in ascending order. An error leaves a message that cannot be finished.
+#[derive(Debug)]
+pub struct Builder<'o> {
+    dialect: &'static Dialect,
+    out: &'o mut [u8],
+    len: usize,
+    bitmap: u128,
+    bitmap_at: usize,
+    last: FieldNo,
+    poisoned: bool,
+}
+
+/// A finished message but for its MAC, whose bit is set already.
+#[derive(Debug)]
+pub struct Unsigned<'o> {
+    builder: Builder<'o>,
+    mac_field: FieldNo,
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+impl<'o> Builder<'o> {
+    /// Starts a message with one bitmap (fields 2 to 64).
+    ///
+    /// # Errors
+    /// `out` is too small.
+    pub fn new(dialect: &'static Dialect, mti: Mti, out: &'o mut [u8]) -> Result<Self, FieldError> {
+        Self::start(dialect, mti, 0, out)
+    }
+
+    /// Starts a message with two bitmaps (fields 2 to 128).
+    ///
+    /// # Errors
+    /// `out` is too small.
+    pub fn with_two_bitmaps(
+        dialect: &'static Dialect,
+        mti: Mti,
+        out: &'o mut [u8],
+    ) -> Result<Self, FieldError> {
+        Self::start(dialect, mti, FieldNo(1).bit(), out)
+    }
+
+    fn start(
+        dialect: &'static Dialect,
+        mti: Mti,
+        bitmap: u128,
+        out: &'o mut [u8],
+    ) -> Result<Self, FieldError> {
+        let last = FieldNo(1);
+        let mut builder = Self { dialect, out, len: 0, bitmap, bitmap_at: 0, last, poisoned: false };
+        let at_mti = |reason| FieldError::new(Place::Mti, 0, reason);
+        if !mti.is_decimal() {
+            return Err(at_mti(Reason::NotDecimal));
+        }
+        let [high, low] = mti.0.to_be_bytes();
+        match dialect.mti {
+            DigitForm::Packed => builder.append(&[high, low]),
+            DigitForm::Ascii => {
+                builder.append(&[high >> 4, high & 0x0F, low >> 4, low & 0x0F].map(|d| d | b'0'))
+            }
+        }
+        .map_err(at_mti)?;
+        builder.bitmap_at = builder.len;
+        let room = match (dialect.bitmap, bitmap) {
+            (BitmapForm::Binary, 0) => 8,
+            (BitmapForm::Hex, 0) | (BitmapForm::Binary, _) => 16,
+            (BitmapForm::Hex, _) => 32,
+        };
+        let at = builder.len;
+        builder.reserve(room).map_err(|reason| FieldError::new(Place::Bitmap, at, reason))?;
+        Ok(builder)
+    }
+
+    /// Appends a number, with leading zeros to the length of a fixed field; in a variable field without.
+    ///
+    /// # Errors
+    /// More digits than the field has, or what the table does not allow.
+    #[inline]
+    pub fn number(&mut self, no: FieldNo, value: u64) -> Result<&mut Self, FieldError> {
+        let at = self.len;
+        let units = match self.row(no)?.size {
+            Size::Fixed(units) => units,
+            Size::Ll { .. } | Size::Lll { .. } => {
+                u16::try_from(value.checked_ilog10().unwrap_or(0)).unwrap_or(0).saturating_add(1)
+            }
+        };
+        let (coding, slot) = self.field(no, units)?;
+        let rest = put_number(coding, units, slot, value);
+        let done = match rest {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(Reason::Value("number has more digits than the field")),
+            Err(reason) => Err(reason),
+        };
+        self.checked(no, at, done)
+    }
+
+    /// Appends digits (or a track).
+    ///
+    /// # Errors
+    /// What the table does not allow.
+    #[inline]
+    pub fn digits(&mut self, no: FieldNo, digits: Digits<'_>) -> Result<&mut Self, FieldError> {
+        let at = self.len;
+        let (coding, slot) = self.field(no, digits.count)?;
+        let done = put_digits(coding, slot, digits);
+        self.checked(no, at, done)
+    }
+
+    /// Appends text of exactly the length of a fixed field, or any length of a variable one.
+    ///
+    /// # Errors
+    /// What the table does not allow.
+    #[inline]
+    pub fn text(&mut self, no: FieldNo, text: &[u8]) -> Result<&mut Self, FieldError> {
+        let at = self.len;
+        let (coding, slot) = self.field(no, count(text))?;
+        let done = match coding {
+            Coding::Text(alphabet) if !alphabet.holds_all(text) => Err(Reason::NotText),
+            Coding::Digits if !text.iter().all(u8::is_ascii_digit) => Err(Reason::NotDecimal),
+            // Some dialects carry text as bytes.
+            Coding::Text(_) | Coding::Digits | Coding::Bytes => fill(slot, text),
+            _ => Err(Reason::Kind),
+        };
+        self.checked(no, at, done)
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// What the table does not allow.
+    #[inline]
+    pub fn bytes(&mut self, no: FieldNo, bytes: &[u8]) -> Result<&mut Self, FieldError> {
+        let at = self.len;
+        let (coding, slot) = self.field(no, count(bytes))?;
+        let done = match coding {
+            Coding::Bytes => fill(slot, bytes),
+            Coding::Hex => put_hex(slot, bytes),
+            _ => Err(Reason::Kind),
+        };
+        self.checked(no, at, done)
+    }
+
+    /// Appends a typed value.
+    ///
+    /// # Errors
+    /// What the table does not allow.
+    #[inline]
+    pub fn put<'v, T: FieldValue<'v>>(&mut self, value: &T) -> Result<&mut Self, FieldError> {
+        value.write(self)?;
+        Ok(self)
+    }
+
+    /// Appends a typed value if there is one.
+    ///
+    /// # Errors
+    /// What the table does not allow.
+    pub fn put_some<'v, T: FieldValue<'v>>(&mut self, value: Option<&T>) -> Result<&mut Self, FieldError> {
+        match value {
+            Some(value) => self.put(value),
+            None => Ok(self),
+        }
+    }
+
+    /// Appends a field of another message, from this or another dialect.
+    ///
+    /// # Errors
+    /// What the table does not allow.
+    #[inline]
+    pub fn copy(&mut self, value: &Value<'_>) -> Result<&mut Self, FieldError> {
+        let at = self.len;
+        let (coding, slot) = self.field(value.no, value.units)?;
+        let done = if coding == value.field.coding {
+            fill(slot, value.bytes)
+        } else {
+            transcode(coding, slot, value)
+        };
+        self.checked(value.no, at, done)
+    }
+
+    /// Ends a message without MAC and returns its length.
+    ///
+    /// # Errors
+    /// An earlier error was ignored.
+    pub fn finish(mut self) -> Result<usize, FieldError> {
+        self.seal()?;
+        Ok(self.len)
+    }
+
+    /// Ends a message but for the MAC, which comes last.
+    ///
+    /// # Errors
+    /// An earlier error was ignored, or the dialect has no such field.
+    pub fn ready_for_mac(mut self) -> Result<Unsigned<'o>, FieldError> {
+        let mac_field = if self.bitmap & FieldNo(1).bit() == 0 { FieldNo::MAC } else { FieldNo::MAC_128 };
+        self.row(mac_field)?;
+        self.bitmap |= mac_field.bit();
+        self.seal()?;
+        Ok(Unsigned { builder: self, mac_field })
+    }
+
+    fn row(&mut self, no: FieldNo) -> Result<&'static Field, FieldError> {
+        let row = self.dialect.field(no);
+        self.poisoned |= row.is_none();
+        row.ok_or_else(|| FieldError::new(Place::Field(no), self.len, Reason::NotInDialect))
+    }
+
+    /// Begins a field: prefix written, bit set, the place for its content returned.
+    #[inline]
+    fn field(&mut self, no: FieldNo, units: u16) -> Result<(Coding, &mut [u8]), FieldError> {
+        let at = self.len;
+        let error = move |reason| FieldError::new(Place::Field(no), at, reason);
+        let field = self.row(no)?;
+        self.poisoned = true;
+        let beyond = no.0 > 64 && self.bitmap & FieldNo(1).bit() == 0;
+        if no <= self.last || beyond {
+            return Err(error(Reason::Order));
+        }
+        let (min, max) = field.bounds();
+        if units < min || units > max {
+            return Err(error(Reason::Length { found: units.into(), min: min.into(), max: max.into() }));
+        }
+        match field.size {
+            Size::Fixed(_) => {}
+            Size::Ll { .. } => self.prefix::<2>(units).map_err(error)?,
+            Size::Lll { .. } => self.prefix::<3>(units).map_err(error)?,
+        }
+        self.bitmap |= no.bit();
+        self.last = no;
+        self.poisoned = false;
+        let slot = self.reserve(field.coding.wire_len(units)).map_err(error)?;
+        Ok((field.coding, slot))
+    }
+
+    #[inline]
+    fn checked(&mut self, no: FieldNo, at: usize, done: Result<(), Reason>) -> Result<&mut Self, FieldError> {
+        match done {
+            Ok(()) => Ok(self),
+            Err(reason) => {
+                self.poisoned = true;
+                Err(FieldError::new(Place::Field(no), at, reason))
+            }
+        }
+    }
+
+    fn prefix<const DIGITS: usize>(&mut self, units: u16) -> Result<(), Reason> {
+        let digit = |value: u16| u8::try_from(value % 10).unwrap_or(0);
+        let (hundreds, tens, ones) = (digit(units / 100), digit(units / 10), digit(units));
+        match (self.dialect.prefix, DIGITS) {
+            (DigitForm::Packed, 2) => self.append(&[(tens << 4) | ones]),
+            (DigitForm::Packed, _) => self.append(&[hundreds, (tens << 4) | ones]),
+            (DigitForm::Ascii, 2) => self.append(&[tens | b'0', ones | b'0']),
+            (DigitForm::Ascii, _) => self.append(&[hundreds | b'0', tens | b'0', ones | b'0']),
+        }
+    }
+
+    #[inline]
+    fn reserve(&mut self, bytes: usize) -> Result<&mut [u8], Reason> {
+        let start = self.len;
+        let end = start.checked_add(bytes).filter(|end| *end <= MAX_MESSAGE).ok_or(Reason::NoRoom)?;
+        let slot = self.out.get_mut(start..end).ok_or(Reason::NoRoom);
+        if slot.is_err() {
+            self.poisoned = true;
+        } else {
+            self.len = end;
+        }
+        slot
+    }
+
+    #[inline]
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Reason> {
+        fill(self.reserve(bytes.len())?, bytes)
+    }
+
+    fn seal(&mut self) -> Result<(), FieldError> {
+        let at = self.bitmap_at;
+        let error = |reason| FieldError::new(Place::Bitmap, at, reason);
+        if self.poisoned {
+            return Err(error(Reason::Poisoned));
+        }
+        let bytes = self.bitmap.to_be_bytes();
+        let count = if self.bitmap & FieldNo(1).bit() == 0 { 8 } else { 16 };
+        let used = bytes.get(..count).unwrap_or_default();
+        let hex = self.dialect.bitmap == BitmapForm::Hex;
+        let wire = if hex { used.len().saturating_mul(2) } else { used.len() };
+        let slot = self.out.get_mut(at..).and_then(|out| out.get_mut(..wire));
+        let slot = slot.ok_or_else(|| error(Reason::NoRoom))?;
+        match self.dialect.bitmap {
+            BitmapForm::Binary => fill(slot, used),
+            BitmapForm::Hex => put_hex(slot, used),
+        }
+        .map_err(error)
+    }
+}
+
+impl Unsigned<'_> {
+    /// What the MAC is computed over.
+    #[must_use]
+    pub fn input(&self) -> &[u8] {
+        self.builder.out.get(..self.builder.len).unwrap_or_default()
+    }
+
+    /// Appends the MAC and returns the length of the message.
+    ///
+    /// # Errors
+    /// The output buffer is full.
+    pub fn finish(mut self, mac: [u8; 8]) -> Result<usize, FieldError> {
+        self.builder.bytes(self.mac_field, &mac)?;
+        Ok(self.builder.len)
+    }
+}
+
+fn count(bytes: &[u8]) -> u16 {
+    u16::try_from(bytes.len()).unwrap_or(u16::MAX)
+}
+
+#[inline]
+fn fill(slot: &mut [u8], bytes: &[u8]) -> Result<(), Reason> {
+    if slot.len() != bytes.len() {
+        return Err(Reason::Kind);
+    }
+    slot.copy_from_slice(bytes);
+    Ok(())
+}
+
+fn put_hex(slot: &mut [u8], bytes: &[u8]) -> Result<(), Reason> {
+    let (pairs, _) = slot.as_chunks_mut::<2>();
+    if pairs.len() != bytes.len() {
+        return Err(Reason::Kind);
+    }
+    let digit = |half: u8| HEX.get(usize::from(half & 0x0F)).copied().unwrap_or(b'0');
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(*byte)];
+    }
+    Ok(())
+}
+
+/// Writes `value` with leading zeros and returns what did not fit.
+#[inline]
+fn put_number(coding: Coding, units: u16, slot: &mut [u8], value: u64) -> Result<u64, Reason> {
+    let pair = |value: u64| {
+        u8::try_from(value % 10).unwrap_or(0) | (u8::try_from(value / 10 % 10).unwrap_or(0) << 4)
+    };
+    let mut rest = value;
+    match coding {
+        Coding::Packed(side) => {
+            let odd = !units.is_multiple_of(2);
+            let mut slots = slot.iter_mut().rev();
+            if odd && side == Side::Right {
+                if let Some(last) = slots.next() {
+                    *last = (pair(rest) & 0x0F) << 4;
+                }
+                rest /= 10;
+            }
+            for slot in slots {
+                *slot = pair(rest);
+                rest /= 100;
+            }
+            let spilled = odd && side == Side::Left && slot.first().is_some_and(|byte| byte >> 4 != 0);
+            Ok(if spilled { 1 } else { rest })
+        }
+        Coding::Digits | Coding::Text(_) => {
+            for slot in slot.iter_mut().rev() {
+                *slot = (pair(rest) & 0x0F) | b'0';
+                rest /= 10;
+            }
+            Ok(rest)
+        }
+        _ => Err(Reason::Kind),
+    }
+}
+
+#[inline]
+fn put_digits(coding: Coding, slot: &mut [u8], digits: Digits<'_>) -> Result<(), Reason> {
+    let (packed, skip, track) = match coding {
+        Coding::Packed(Side::Right) => (true, 0, false),
+        Coding::Packed(Side::Left) => (true, usize::from(digits.count & 1), false),
+        Coding::PackedTrack => (true, 0, true),
+        Coding::Digits | Coding::Text(_) => (false, 0, false),
+        Coding::Track => (false, 0, true),
+        Coding::Bytes | Coding::Hex => return Err(Reason::Kind),
+    };
+    let allowed = |digit: u8| digit <= 9 || (track && digit == SEPARATOR);
+    let wrong = if track { Reason::NotTrack } else { Reason::NotDecimal };
+    if packed && skip == 0 && digits.packed && digits.skip == 0 {
+        return put_packed(track, slot, digits);
+    }
+    if packed {
+        slot.fill(0);
+    }
+    for (index, digit) in digits.iter().enumerate() {
+        if !allowed(digit) {
+            return Err(wrong);
+        }
+        let half = index.saturating_add(skip);
+        let place = if packed { half / 2 } else { index };
+        let byte = slot.get_mut(place).ok_or(Reason::NoRoom)?;
+        *byte = match (packed, half.is_multiple_of(2), digit) {
+            (true, true, _) => digit << 4,
+            (true, false, _) => *byte | digit,
+            (false, _, SEPARATOR) => b'=',
+            (false, _, _) => digit | b'0',
+        };
+    }
+    Ok(())
+}
+
+/// Packed digits, left-justified as they are given: checked and copied whole.
+#[inline]
+fn put_packed(track: bool, slot: &mut [u8], digits: Digits<'_>) -> Result<(), Reason> {
+    let source = digits.bytes.get(..slot.len()).ok_or(Reason::NoRoom)?;
+    slot.copy_from_slice(source);
+    if !digits.len().is_multiple_of(2)
+        && let Some(last) = slot.last_mut()
+    {
+        *last &= 0xF0;
+    }
+    match track {
+        false if packed_digits(slot) => Ok(()),
+        false => Err(Reason::NotDecimal),
+        true if packed_track(slot) => Ok(()),
+        true => Err(Reason::NotTrack),
+    }
+}
+
+/// Writes content of another coding.
+fn transcode(coding: Coding, slot: &mut [u8], value: &Value<'_>) -> Result<(), Reason> {
+    match (value.field.coding, coding) {
+        (Coding::Bytes, Coding::Hex) => put_hex(slot, value.bytes),
+        (Coding::Hex, Coding::Bytes) => {
+            let (pairs, _) = value.bytes.as_chunks::<2>();
+            for (slot, [high, low]) in slot.iter_mut().zip(pairs) {
+                let half = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
+                let (high, low) = half(*high).zip(half(*low)).ok_or(Reason::NotText)?;
+                *slot = (high << 4) | low;
+            }
+            Ok(())
+        }
+        (Coding::Bytes | Coding::Hex, _) | (_, Coding::Bytes | Coding::Hex) => match coding {
+            Coding::Bytes if matches!(value.field.coding, Coding::Text(_)) => fill(slot, value.bytes),
+            Coding::Text(alphabet) if alphabet.holds_all(value.bytes) => fill(slot, value.bytes),
+            _ => Err(Reason::Kind),
+        },
+        (Coding::Text(_), Coding::Text(alphabet)) => {
+            if !alphabet.holds_all(value.bytes) {
+                return Err(Reason::NotText);
+            }
+            fill(slot, value.bytes)
+        }
+        _ => put_digits(coding, slot, value.digits()),
+    }
+}
