@@ -1,1 +1,10 @@
-//! Skeleton.
+//! What the end-to-end runs, the simulation and the benchmarks share.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "this crate is test code: a failed expectation is how a test fails"
+)]
+
+pub mod daemon;
+pub mod virtual_card;

@@ -297,6 +297,8 @@ impl CardReader for PcscReader {
         };
         let room = answer.len();
         match session.card.transmit(as_sent(command, session.protocol), answer) {
+            // vpcd reports a card that vanished under a command as a success without a byte.
+            Ok([]) => Err(ReaderError::Comm),
             Ok(got) if got.len() < 2 => Err(ReaderError::BadAnswer("it has no status word")),
             Ok(got) => Ok(got.len()),
             Err(Error::InsufficientBuffer) => Err(ReaderError::AnswerTooLong { room }),
