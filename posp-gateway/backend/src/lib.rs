@@ -1,1 +1,11 @@
-//! Skeleton.
+//! The transaction and account backend: what is owed to whom, decided once and kept for good.
+//!
+//! Parts, in the names of the field: [`accounts`] (double entry), [`store`] (where it is kept: rules and stores are apart,
+//! so that the same rules run on SQLite, on memory and on a simulated disk that crashes).
+//!
+//! Nothing here reads a clock, makes randomness or talks to a network.
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+pub mod accounts;
+pub mod store;

@@ -1,0 +1,185 @@
+//! The batch-first interface over a store: `create_accounts`, `create_transfers`, `lookup`, `history`, `balances_at`.
+
+use super::rules::{self, Books, Verdict};
+use super::{
+    Account, AccountId, AccountRejection, NewAccount, NewTransfer, Totals, Transfer, TransferKind,
+    TransferRejection, TransferSeq,
+};
+use crate::store::{Scan, Store, StoreFault, Working};
+use protocol::time::Wall;
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+/// How many holds whose time is up one batch releases.
+pub const EXPIRE_MAX: usize = 1024;
+
+/// The accounts of a store.
+#[derive(Debug)]
+pub struct Ledger<S> {
+    store: S,
+}
+
+/// An account's four sums at a moment, from its transfers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balances {
+    /// The account.
+    pub account: AccountId,
+    /// The sums.
+    pub totals: Totals,
+}
+
+impl<S: Store> Ledger<S> {
+    /// Over this store.
+    pub const fn new(store: S) -> Self {
+        Self { store }
+    }
+
+    /// The store back.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// The store.
+    pub const fn store(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Creates accounts; results in order. One commit.
+    ///
+    /// # Errors
+    /// The store failed: none was created.
+    pub fn create_accounts(
+        &mut self,
+        batch: &[NewAccount],
+        now: Wall,
+    ) -> Result<Vec<Verdict<AccountId, AccountRejection>>, StoreFault> {
+        let mut working = Working::new(&mut self.store, now);
+        let verdicts = batch
+            .iter()
+            .map(|new| rules::create_account(&mut working, new, now))
+            .collect::<Result<Vec<_>, _>>()?;
+        working.commit()?;
+        Ok(verdicts)
+    }
+
+    /// Applies transfers; results in order, linked ones all or none. One commit. Holds whose time is up are released first.
+    ///
+    /// # Errors
+    /// The store failed: none was applied.
+    pub fn create_transfers(
+        &mut self,
+        batch: &[NewTransfer],
+        now: Wall,
+    ) -> Result<Vec<Verdict<TransferSeq, TransferRejection>>, StoreFault> {
+        let mut working = Working::new(&mut self.store, now);
+        rules::expire(&mut working, now, EXPIRE_MAX)?;
+        let verdicts = rules::create_transfers(&mut working, batch, now)?;
+        working.commit()?;
+        Ok(verdicts)
+    }
+
+    /// Accounts as they stand, in the order asked; `None` for an unknown one.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn lookup(&mut self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreFault> {
+        let mut working = Working::new(&mut self.store, Wall(0));
+        ids.iter().map(|id| working.account(*id)).collect()
+    }
+
+    /// The transfers of an account from `from` up to, not including, `to`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn history(
+        &mut self,
+        account: AccountId,
+        from: Wall,
+        to: Wall,
+        limit: usize,
+    ) -> Result<Vec<Transfer>, StoreFault> {
+        let mut found = Vec::new();
+        self.store.scan_transfers(Scan::ALL, &mut |transfer| {
+            let touches = transfer.debit == account || transfer.credit == account;
+            if touches && transfer.at >= from && transfer.at < to {
+                found.push(*transfer);
+            }
+            if found.len() >= limit || transfer.at >= to { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(found)
+    }
+
+    /// The four sums of accounts just before `time`, derived from the transfers alone (running totals are not consulted).
+    ///
+    /// # Errors
+    /// The store failed, or its transfers contradict each other.
+    pub fn balances_at(&mut self, ids: &[AccountId], time: Wall) -> Result<Vec<Balances>, StoreFault> {
+        let mut sums: HashMap<AccountId, Totals> = ids.iter().map(|id| (*id, Totals::default())).collect();
+        let mut derive = Derivation::default();
+        let mut damaged = false;
+        self.store.scan_transfers(Scan::ALL, &mut |transfer| {
+            if transfer.at >= time {
+                return ControlFlow::Break(());
+            }
+            damaged |= derive.apply(transfer, &mut sums, false).is_none();
+            if damaged { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if damaged {
+            return Err(StoreFault::Damaged { what: "transfers" });
+        }
+        let totals = |id: &AccountId| sums.get(id).copied().unwrap_or_default();
+        Ok(ids.iter().map(|id| Balances { account: *id, totals: totals(id) }).collect())
+    }
+}
+
+/// Re-derives sums from transfers in order: what `balances_at` and `audit` share.
+#[derive(Debug, Default)]
+pub(crate) struct Derivation {
+    holds: HashMap<TransferSeq, u64>,
+}
+
+impl Derivation {
+    /// Adds one transfer to the accounts in `sums` (or to every account, if `all`). `None` if it contradicts what came before: it
+    /// resolves a hold that is not open, posts more than was held, or a sum does not fit.
+    pub(crate) fn apply(
+        &mut self,
+        transfer: &Transfer,
+        sums: &mut HashMap<AccountId, Totals>,
+        all: bool,
+    ) -> Option<()> {
+        let amount = transfer.amount.minor();
+        let (held, released, posted) = match transfer.kind {
+            TransferKind::Posted => (0, 0, amount),
+            TransferKind::Pending { .. } => {
+                self.holds.insert(transfer.seq, amount);
+                (amount, 0, 0)
+            }
+            TransferKind::Post { of } => {
+                let held = self.holds.remove(&of).filter(|held| amount <= *held)?;
+                (0, held, amount)
+            }
+            TransferKind::Void { of } | TransferKind::Expire { of } => (0, self.holds.remove(&of)?, 0),
+        };
+        let change = |pending: &mut u64, total: &mut u64| -> Option<()> {
+            *pending = pending.checked_add(held)?.checked_sub(released)?;
+            *total = total.checked_add(posted)?;
+            Some(())
+        };
+        if all {
+            sums.entry(transfer.debit).or_default();
+            sums.entry(transfer.credit).or_default();
+        }
+        if let Some(totals) = sums.get_mut(&transfer.debit) {
+            change(&mut totals.debits_pending, &mut totals.debits_posted)?;
+        }
+        if let Some(totals) = sums.get_mut(&transfer.credit) {
+            change(&mut totals.credits_pending, &mut totals.credits_posted)?;
+        }
+        Some(())
+    }
+
+    /// The holds still open.
+    pub(crate) const fn open(&self) -> &HashMap<TransferSeq, u64> {
+        &self.holds
+    }
+}

@@ -1,0 +1,829 @@
+//! What the gateway asks and what it is answered: the seam between messages and money.
+//!
+//! [`Backend::execute`] takes a batch of requests and one reading of the clock, and returns as many answers in the same order. It is
+//! synchronous, and when it returns `Ok`, everything it decided is durable: **answers may leave only then**. On `Err` nothing of the batch was kept;
+//! the same requests may be sent again (identity makes that harmless).
+//!
+//! - A [`HostRequest`] is one authenticated message: its [`Identity`] (acquirer, terminal, merchant, batch, trace), a
+//!   [`ContentDigest`] over everything of the message that a repeat must not change, and a typed [`HostBody`]. Same
+//!   identity and same content: answered as before ([`Answer::repeat`]). Other content: [`ResponseCode::DUPLICATE`].
+//! - A [`HostBody::Reversal`] carries the identity of its *original*.
+//! - [`AdminRequest`]s build the registries: issuers, merchants, terminals, SAMs, funding accounts, cards. They are idempotent.
+//! - [`Backend::query`] reads: open batch of a terminal, batch report, merchant statement, balances, alerts, audit.
+//!
+//! Sign-in, message MACs, PIN blocks and PANs are the gateway's and the key module's; a PAN arrives here as a keyed [`PayerToken`]. The
+//! backend calls the key module only for what is the issuer's: TACs and the MACs of a load.
+
+use crate::accounts::chart::{FundingKind, FundingNumber, IssuerNumber, MerchantNumber};
+use crate::accounts::{TransactionSeq, TransferSeq};
+use crate::report::{AuditReport, BatchReport, Statement};
+use crate::store::StoreFault;
+use protocol::ids::{
+    Asn, BatchNo, Factor, IssuerId, KeyIndex, KeyVersion, MerchantId, OnlineCounter, SamTerminal, Stan,
+    TermSeq, TerminalId,
+};
+use protocol::money::{Amount, CardAmount, Currency};
+use protocol::purse::mac::{HostTerms, TacTerms};
+use protocol::purse::{Algorithm, CardRandom, Moment, Overdraft, PurseMac, Tac};
+use protocol::time::{Now, Wall};
+
+/// The backend as the gateway sees it.
+pub trait Backend {
+    /// Decides a batch and makes it durable. Answers are in the order of `batch`.
+    ///
+    /// # Errors
+    /// The store failed: nothing was kept, nothing may be answered but "system error" (96), and the sender may repeat.
+    fn execute(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault>;
+
+    /// Reads. Never changes anything.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn query(&mut self, query: &Query) -> Result<Report, StoreFault>;
+}
+
+/// Most offline records in one message (`posp.md` section 5).
+pub const RECORDS_MAX: usize = 12;
+/// Most items in one message of a batch upload.
+pub const UPLOAD_MAX: usize = 64;
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A terminal's message.
+    Host(HostRequest),
+    /// An operator's.
+    Admin(AdminRequest),
+}
+
+/// Acquirer of a terminal (field 32), at most 11 digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AcquirerId(pub u64);
+
+/// What makes a message the same message (`posp.md` section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// The acquirer it came in under.
+    pub acquirer: AcquirerId,
+    /// Field 41.
+    pub terminal: TerminalId,
+    /// Field 42.
+    pub merchant: MerchantId,
+    /// Field 60.2.
+    pub batch: BatchNo,
+    /// Field 11.
+    pub trace: Stan,
+}
+
+/// First 16 bytes of the SHA-256 of a message's content: MTI and all fields but 52, 53, 62, 64, without TPDU and header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ContentDigest(pub [u8; 16]);
+
+/// A message from a terminal whose MAC was right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostRequest {
+    /// Its identity; of a reversal: the original's.
+    pub identity: Identity,
+    /// Its content; of a reversal not consulted.
+    pub digest: ContentDigest,
+    /// What it asks.
+    pub body: HostBody,
+}
+
+/// What a message asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostBody {
+    /// Balance inquiry (0200/310000).
+    Balance {
+        /// Whose.
+        payer: PayerToken,
+    },
+    /// Online purchase (0200/000000).
+    Purchase {
+        /// Who pays.
+        payer: PayerToken,
+        /// How much.
+        amount: Amount,
+    },
+    /// Void of a purchase of the same open batch (0200/200000).
+    Void {
+        /// The purchase.
+        original: Original,
+        /// Its amount, repeated.
+        amount: Amount,
+    },
+    /// Refund, wholly or in part (0220/200000).
+    Refund {
+        /// The purchase.
+        original: Original,
+        /// How much of it.
+        amount: Amount,
+    },
+    /// Load of a purse (0200/600000, 630000).
+    Load {
+        /// Where the money comes from.
+        source: LoadSource,
+        /// The card's signed request (F58 `RQ`).
+        request: LoadRequest,
+    },
+    /// The card's receipt for a load (0220; F58 `TA` of type 02), or the word of the terminal that nobody knows (`uncertain`).
+    LoadConfirm {
+        /// The load.
+        original: Original,
+        /// The record.
+        record: PurseRecord,
+    },
+    /// Offline purse records (0320/208), at most [`RECORDS_MAX`].
+    OfflineRecords {
+        /// In the order of the message.
+        records: Vec<PurseRecord>,
+    },
+    /// Reversal (0400, 0401) of the message with this identity.
+    Reversal {
+        /// Amount of the original, as the reversal states it.
+        amount: Amount,
+        /// Field 39 of the reversal.
+        reason: ResponseCode,
+    },
+    /// Batch settlement (0500/201): the terminal's totals.
+    Settle {
+        /// As the terminal counted.
+        totals: BatchTotals,
+    },
+    /// Batch upload after a difference (0320/201, 203, 205): what the terminal has in its batch, at most [`UPLOAD_MAX`].
+    Upload {
+        /// In the order of the message.
+        items: Vec<UploadItem>,
+    },
+    /// End of the batch upload (0320/202, 207): the batch closes, with its differences reported.
+    UploadEnd,
+}
+
+/// A PAN as the key module's keyed token.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PayerToken(pub [u8; 16]);
+
+impl core::fmt::Debug for PayerToken {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("PayerToken(..)")
+    }
+}
+
+/// How a message names an earlier one: by retrieval reference (F37), or by batch and trace (F61).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Original {
+    /// Field 37, as the first answer gave it.
+    pub reference: Option<RetrievalReference>,
+    /// Fields 61.1 and 61.2.
+    pub trace: Option<(BatchNo, Stan)>,
+}
+
+/// Where the money of a load comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadSource {
+    /// The card's linked funding account.
+    Linked,
+    /// Cash that the merchant took: owed by the merchant.
+    Cash,
+    /// A merchant's refund onto the purse: owed by the merchant.
+    Refund,
+}
+
+/// F58 `RQ`: what the card answered to INITIALIZE FOR LOAD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadRequest {
+    /// Issuer of the card.
+    pub issuer: IssuerId,
+    /// The card.
+    pub asn: Asn,
+    /// Algorithm byte.
+    pub algorithm: Algorithm,
+    /// The card's random.
+    pub random: CardRandom,
+    /// Load key index.
+    pub key_index: KeyIndex,
+    /// Load key version.
+    pub key_version: KeyVersion,
+    /// Balance before.
+    pub balance: CardAmount,
+    /// Amount, type, terminal number, online counter.
+    pub terms: HostTerms,
+    /// The card's MAC1.
+    pub mac1: PurseMac,
+}
+
+/// State byte of F58 `TA`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordState {
+    /// 0: nothing happened on the card.
+    Void,
+    /// 1: done.
+    Done,
+    /// 2: nobody knows.
+    Uncertain,
+    /// 3: proved by the card to a SAM that could not check the proof.
+    Recovered,
+}
+
+impl RecordState {
+    /// The byte of F58.
+    #[must_use]
+    pub const fn byte(self) -> u8 {
+        match self {
+            Self::Void => 0,
+            Self::Done => 1,
+            Self::Uncertain => 2,
+            Self::Recovered => 3,
+        }
+    }
+
+    /// From the byte of F58.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Void),
+            1 => Some(Self::Done),
+            2 => Some(Self::Uncertain),
+            3 => Some(Self::Recovered),
+            _ => None,
+        }
+    }
+}
+
+/// F58 `TA`: one transaction of a purse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PurseRecord {
+    /// What the terminal knows of it.
+    pub state: RecordState,
+    /// Issuer of the card.
+    pub issuer: IssuerId,
+    /// Algorithm byte.
+    pub algorithm: Algorithm,
+    /// Version of the TAC key.
+    pub key_version: KeyVersion,
+    /// Overdraft limit.
+    pub overdraft: Overdraft,
+    /// Card, counter, balance after, amount, type, terminal number, sequence, date, time, digest: what the TAC covers.
+    pub terms: TacTerms,
+    /// The TAC, zeros if there is none.
+    pub tac: Tac,
+}
+
+/// Code of F58 `RS` for one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordCode {
+    /// `00`: booked, now or before.
+    Booked,
+    /// `01`: kept, and a person or a later record decides.
+    Held,
+    /// `63`: the TAC is wrong.
+    WrongTac,
+    /// `94`: another record has this number.
+    Conflict,
+}
+
+impl RecordCode {
+    /// The two characters.
+    #[must_use]
+    pub const fn bytes(self) -> [u8; 2] {
+        match self {
+            Self::Booked => *b"00",
+            Self::Held => *b"01",
+            Self::WrongTac => *b"63",
+            Self::Conflict => *b"94",
+        }
+    }
+
+    /// From the two characters.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 2]) -> Option<Self> {
+        match &bytes {
+            b"00" => Some(Self::Booked),
+            b"01" => Some(Self::Held),
+            b"63" => Some(Self::WrongTac),
+            b"94" => Some(Self::Conflict),
+            _ => None,
+        }
+    }
+}
+
+/// A sum and how many it is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Minor units of the batch's currency.
+    pub minor: u64,
+    /// How many.
+    pub count: u32,
+}
+
+impl Tally {
+    /// With one more.
+    #[must_use]
+    pub const fn plus(self, minor: u64) -> Self {
+        Self { minor: self.minor.saturating_add(minor), count: self.count.saturating_add(1) }
+    }
+
+    /// With one less.
+    #[must_use]
+    pub const fn minus(self, minor: u64) -> Self {
+        Self { minor: self.minor.saturating_sub(minor), count: self.count.saturating_sub(1) }
+    }
+}
+
+/// Totals of a terminal's batch (F48 of 0500): debit = approved and unreversed purchases and `done` offline records; credit =
+/// refunds and voids; loads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchTotals {
+    /// Purchases.
+    pub debits: Tally,
+    /// Refunds and voids.
+    pub credits: Tally,
+    /// Loads approved and not reversed.
+    pub loads: Tally,
+}
+
+/// One transaction of a terminal's batch, in an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadItem {
+    /// Which column of the totals it counts in.
+    pub side: Side,
+    /// What the terminal calls it.
+    pub key: ItemKey,
+    /// Its amount in minor units.
+    pub amount: Amount,
+}
+
+/// Column of the totals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// Purchases and offline records.
+    Debit,
+    /// Refunds and voids.
+    Credit,
+    /// Loads.
+    Load,
+}
+
+/// How terminal and host name one transaction of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ItemKey {
+    /// An online transaction, by its trace.
+    Trace(Stan),
+    /// An offline record.
+    Record(SamTerminal, TermSeq),
+}
+
+/// Field 39.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ResponseCode(pub [u8; 2]);
+
+impl ResponseCode {
+    /// Approved.
+    pub const APPROVED: Self = Self(*b"00");
+    /// No such merchant.
+    pub const NO_MERCHANT: Self = Self(*b"03");
+    /// Do not honour.
+    pub const DO_NOT_HONOUR: Self = Self(*b"05");
+    /// Invalid transaction.
+    pub const INVALID: Self = Self(*b"12");
+    /// Invalid amount.
+    pub const AMOUNT: Self = Self(*b"13");
+    /// No such card.
+    pub const CARD_NUMBER: Self = Self(*b"14");
+    /// Sign in again.
+    pub const SIGN_IN: Self = Self(*b"22");
+    /// Original not found.
+    pub const NOT_FOUND: Self = Self(*b"25");
+    /// Format error.
+    pub const FORMAT: Self = Self(*b"30");
+    /// Lost card.
+    pub const LOST: Self = Self(*b"41");
+    /// Stolen card.
+    pub const STOLEN: Self = Self(*b"43");
+    /// Insufficient funds.
+    pub const FUNDS: Self = Self(*b"51");
+    /// Expired card.
+    pub const EXPIRED: Self = Self(*b"54");
+    /// Not permitted to the cardholder.
+    pub const NOT_PERMITTED_CARD: Self = Self(*b"57");
+    /// Not permitted to the terminal.
+    pub const NOT_PERMITTED_TERMINAL: Self = Self(*b"58");
+    /// Amount limit.
+    pub const AMOUNT_LIMIT: Self = Self(*b"61");
+    /// Restricted card.
+    pub const RESTRICTED: Self = Self(*b"62");
+    /// A cryptogram of the card (MAC1, TAC) is wrong.
+    pub const SECURITY: Self = Self(*b"63");
+    /// Amount differs from the original's.
+    pub const AMOUNT_MISMATCH: Self = Self(*b"64");
+    /// Too late: it was reversed before it came.
+    pub const LATE: Self = Self(*b"68");
+    /// Another batch number than the open one.
+    pub const BATCH: Self = Self(*b"77");
+    /// Issuer unavailable.
+    pub const ISSUER_OUT: Self = Self(*b"91");
+    /// Same identity, other content.
+    pub const DUPLICATE: Self = Self(*b"94");
+    /// Totals differ: upload the batch.
+    pub const RECONCILE: Self = Self(*b"95");
+    /// System error.
+    pub const SYSTEM: Self = Self(*b"96");
+    /// Unknown terminal.
+    pub const NO_TERMINAL: Self = Self(*b"97");
+
+    /// Whether it is 00.
+    #[must_use]
+    pub fn approved(self) -> bool {
+        self == Self::APPROVED
+    }
+}
+
+impl core::fmt::Display for ResponseCode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(core::str::from_utf8(&self.0).unwrap_or("??"))
+    }
+}
+
+impl core::fmt::Debug for ResponseCode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "ResponseCode({self})")
+    }
+}
+
+/// Field 37: the transaction's number in 12 decimal digits, so that it is found without an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RetrievalReference(pub TransactionSeq);
+
+impl RetrievalReference {
+    /// The 12 characters.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 12] {
+        let mut out = [b'0'; 12];
+        let mut rest = self.0.0;
+        for slot in out.iter_mut().rev() {
+            *slot = b'0'.saturating_add(u8::try_from(rest % 10).unwrap_or(0));
+            rest /= 10;
+        }
+        out
+    }
+
+    /// From the 12 characters; `None` if they are no digits.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 12]) -> Option<Self> {
+        let text = core::str::from_utf8(&bytes).ok()?;
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse().ok()).flatten().map(|seq| Self(TransactionSeq(seq)))
+    }
+}
+
+/// Field 38.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AuthorisationCode(pub [u8; 6]);
+
+/// What a request is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To a terminal.
+    Host(HostAnswer),
+    /// To an operator.
+    Admin(AdminAnswer),
+}
+
+/// The fields of an answer to a terminal. The gateway frames it and MACs it under the current key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostAnswer {
+    /// Field 39.
+    pub code: ResponseCode,
+    /// Field 37; `None` where nothing was kept under the identity (94, 97, a reversal of nothing).
+    pub reference: Option<RetrievalReference>,
+    /// Field 38.
+    pub authorisation: Option<AuthorisationCode>,
+    /// Fields 12, 13 (and 15): local date and time of the first answer.
+    pub moment: Moment,
+    /// Field 4, where the answer has one.
+    pub amount: Option<Amount>,
+    /// Answered as before: nothing was booked.
+    pub repeat: bool,
+    /// What else the answer carries.
+    pub body: AnswerBody,
+}
+
+/// What an answer carries besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnswerBody {
+    /// Nothing.
+    None,
+    /// Available balance (F54).
+    Balance(Amount),
+    /// F58 `RP`: the issuer's consent to a load; its date and time are [`HostAnswer::moment`].
+    Load {
+        /// Algorithm byte of the request.
+        algorithm: Algorithm,
+        /// MAC2.
+        mac2: PurseMac,
+    },
+    /// F58 `RS`, in the order of the records.
+    Records(Vec<(TermSeq, RecordCode)>),
+    /// F48 of 0510: the host's totals.
+    Totals(BatchTotals),
+}
+
+/// What an operator asks. All are idempotent: asked again with the same content, they answer [`AdminAnswer::Exists`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminRequest {
+    /// Registers an issuer of purses.
+    AddIssuer {
+        /// Its id on the cards.
+        issuer: IssuerId,
+        /// The one currency of its purses.
+        currency: Currency,
+        /// Diversification factors above the card's own, in wire order (0 to 2).
+        upper_factors: Vec<Factor>,
+        /// Largest single load.
+        load_limit: CardAmount,
+    },
+    /// Registers a merchant.
+    AddMerchant {
+        /// Field 42.
+        merchant: MerchantId,
+        /// Shown on statements.
+        name: String,
+        /// Currency of its account.
+        currency: Currency,
+    },
+    /// Registers a terminal of a merchant.
+    AddTerminal {
+        /// Field 41.
+        terminal: TerminalId,
+        /// Whose.
+        merchant: MerchantId,
+        /// The acquirer it works under.
+        acquirer: AcquirerId,
+    },
+    /// From `from` on, the SAM with this number works in this terminal (and no longer in the one before).
+    AssignSam {
+        /// The SAM's number.
+        sam: SamTerminal,
+        /// Where it works.
+        terminal: TerminalId,
+        /// Local date and time, as the records carry it.
+        from: Moment,
+    },
+    /// From `from` on, the SAM works nowhere (lost, withdrawn).
+    WithdrawSam {
+        /// The SAM's number.
+        sam: SamTerminal,
+        /// Local date and time, as the records carry it.
+        from: Moment,
+    },
+    /// Opens a cardholder's funding account.
+    AddFunding {
+        /// Bank card, third party, phone bill.
+        kind: FundingKind,
+        /// Its number.
+        number: FundingNumber,
+        /// Its currency.
+        currency: Currency,
+    },
+    /// Money arrived for a funding account. `reference` makes it idempotent.
+    Fund {
+        /// Bank card, third party, phone bill.
+        kind: FundingKind,
+        /// Its number.
+        number: FundingNumber,
+        /// How much.
+        amount: Amount,
+        /// The operator's own unique name for this arrival.
+        reference: u64,
+    },
+    /// A PAN's token draws on this funding account.
+    AddPayer {
+        /// The token.
+        token: PayerToken,
+        /// Bank card, third party, phone bill.
+        kind: FundingKind,
+        /// Its number.
+        number: FundingNumber,
+        /// Its currency.
+        currency: Currency,
+    },
+    /// Registers an issued purse. Cards are issued empty.
+    AddCard {
+        /// Its issuer.
+        issuer: IssuerId,
+        /// The card.
+        asn: Asn,
+        /// Version of its keys.
+        key_version: KeyVersion,
+        /// The funding account that loads draw on, if linked.
+        funding: Option<(FundingKind, FundingNumber)>,
+    },
+    /// Puts a card on the deny list, or takes it off.
+    SetCardStatus {
+        /// Its issuer.
+        issuer: IssuerId,
+        /// The card.
+        asn: Asn,
+        /// From now on.
+        status: CardStatus,
+    },
+    /// A person decides about a disputed load: release it (the card was never credited).
+    ReleaseLoad {
+        /// Issuer.
+        issuer: IssuerId,
+        /// The card.
+        asn: Asn,
+        /// Online counter of the load.
+        counter: OnlineCounter,
+    },
+    /// Uncertain offline debits that are old enough and that the card's chain confirms are paid by policy.
+    ResolveUncertain {
+        /// Records before this time.
+        older_than: Wall,
+    },
+    /// Books records that were held because their SAM was unknown, now that it is registered.
+    RetryHeld {
+        /// The SAM's number.
+        sam: SamTerminal,
+    },
+}
+
+/// What a card may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardStatus {
+    /// Everything.
+    Active,
+    /// On the deny list: no loads; terminals refuse it once they have the list.
+    Denied,
+}
+
+/// What an operator is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAnswer {
+    /// Done.
+    Done,
+    /// It was so already.
+    Exists,
+    /// Done to so many.
+    Count(u32),
+    /// Refused.
+    Refused(AdminRefusal),
+}
+
+/// Why an operator's request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminRefusal {
+    /// It exists with other properties.
+    #[error("it exists with other properties")]
+    ExistsDifferent,
+    /// No such issuer.
+    #[error("no such issuer: add it first")]
+    NoIssuer,
+    /// No such merchant.
+    #[error("no such merchant: add it first")]
+    NoMerchant,
+    /// No such terminal.
+    #[error("no such terminal: add it first")]
+    NoTerminal,
+    /// No such card.
+    #[error("no such card: add it first")]
+    NoCard,
+    /// No such funding account.
+    #[error("no such funding account: add it first")]
+    NoFunding,
+    /// No such load, or it is not in a state to be released.
+    #[error("no such load awaits a decision")]
+    NoLoad,
+    /// Another currency.
+    #[error("another currency than the account's")]
+    Currency,
+    /// A SAM's assignments only move forward in time.
+    #[error("the SAM has a later assignment already")]
+    NotForward,
+    /// Too many diversification factors, an amount of zero, or a name too long.
+    #[error("a value is outside its bounds")]
+    OutOfBounds,
+    /// The ledger refused.
+    #[error("the ledger refused: {0}")]
+    Ledger(crate::accounts::TransferRejection),
+}
+
+/// What to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// The terminal's registration and batch (for sign-in).
+    Terminal(TerminalId),
+    /// Totals and differences of a batch.
+    Batch(TerminalId, BatchNo),
+    /// What a merchant may know of its transactions in `from..to`. Holds no payer data.
+    Statement {
+        /// The merchant.
+        merchant: MerchantId,
+        /// From.
+        from: Wall,
+        /// Up to, not including.
+        to: Wall,
+    },
+    /// The purse as the backend believes it to be.
+    Card(IssuerId, Asn),
+    /// The newest alerts, at most `limit`.
+    Alerts {
+        /// How many.
+        limit: u32,
+    },
+    /// Everything re-derived and compared.
+    Audit,
+}
+
+/// What was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// There is none.
+    Nothing,
+    /// A terminal.
+    Terminal(TerminalReport),
+    /// A batch.
+    Batch(BatchReport),
+    /// A statement.
+    Statement(Statement),
+    /// A card.
+    Card(CardReport),
+    /// Alerts, newest first.
+    Alerts(Vec<Alert>),
+    /// An audit.
+    Audit(Box<AuditReport>),
+}
+
+/// A terminal as registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalReport {
+    /// Field 41.
+    pub terminal: TerminalId,
+    /// Field 42.
+    pub merchant: MerchantId,
+    /// Its number.
+    pub merchant_number: MerchantNumber,
+    /// The acquirer.
+    pub acquirer: AcquirerId,
+    /// The batch it must use: the open one, or the one to open next.
+    pub batch: BatchNo,
+}
+
+/// A card as the backend believes it to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CardReport {
+    /// What it may do.
+    pub status: CardStatus,
+    /// Posted loads in minor units.
+    pub loaded: u64,
+    /// Booked debits in minor units.
+    pub spent: u64,
+    /// Loads released to the card and neither confirmed nor released, in minor units.
+    pub open_loads: u64,
+    /// Its issuer's number.
+    pub issuer: IssuerNumber,
+}
+
+/// Something a person should look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// When.
+    pub at: Wall,
+    /// What.
+    pub kind: AlertKind,
+    /// Which card, if it is about one.
+    pub card: Option<(IssuerId, Asn)>,
+    /// Which record, if it is about one.
+    pub record: Option<(SamTerminal, TermSeq)>,
+    /// Which transfer, if it is about one.
+    pub transfer: Option<TransferSeq>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AlertKind {
+    /// A record's TAC is wrong.
+    WrongTac,
+    /// A load request's MAC1 is wrong.
+    WrongMac1,
+    /// Two valid records on one counter: a cloned card.
+    Fork,
+    /// A counter below one seen before.
+    Rollback,
+    /// A balance that the card's chain does not explain.
+    BalanceBreak,
+    /// A record of a SAM that nobody registered, or not for that time.
+    UnknownSam,
+    /// A record of an issuer or card that is not registered.
+    UnknownCard,
+    /// A record number used again with other content.
+    RecordConflict,
+    /// A load confirmed after its hold had been released.
+    LateLoad,
+    /// A late load that the funding account did not cover.
+    LoadLoss,
+    /// A terminal reversed a load that the card had confirmed.
+    ReversalAfterConfirm,
+    /// A record uploaded by another merchant's terminal.
+    ForeignUpload,
+}
