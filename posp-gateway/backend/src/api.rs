@@ -405,7 +405,7 @@ impl ResponseCode {
     /// Expired card.
     pub const EXPIRED: Self = Self(*b"54");
     /// Not permitted to the cardholder.
-    pub const NOT_PERMITTED_CARD: Self = Self(*b"57");
+    pub const NOT_PERMITTED: Self = Self(*b"57");
     /// Not permitted to the terminal.
     pub const NOT_PERMITTED_TERMINAL: Self = Self(*b"58");
     /// Amount limit.
@@ -429,11 +429,11 @@ impl ResponseCode {
     /// System error.
     pub const SYSTEM: Self = Self(*b"96");
     /// Unknown terminal.
-    pub const NO_TERMINAL: Self = Self(*b"97");
+    pub const UNKNOWN_TERMINAL: Self = Self(*b"97");
 
     /// Whether it is 00.
     #[must_use]
-    pub fn approved(self) -> bool {
+    pub fn is_approved(self) -> bool {
         self == Self::APPROVED
     }
 }
@@ -523,9 +523,20 @@ pub enum AnswerBody {
         mac2: PurseMac,
     },
     /// F58 `RS`, in the order of the records.
-    Records(Vec<(TermSeq, RecordCode)>),
+    Records(Vec<RecordAnswer>),
     /// F48 of 0510: the host's totals.
     Totals(BatchTotals),
+}
+
+/// What became of one offline record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordAnswer {
+    /// The SAM's number; not on the wire, the terminal knows it.
+    pub sam: SamTerminal,
+    /// The SAM's sequence number.
+    pub term_seq: TermSeq,
+    /// What became of it.
+    pub code: RecordCode,
 }
 
 /// What an operator asks. All are idempotent: asked again with the same content, they answer [`AdminAnswer::Exists`].

@@ -1,6 +1,7 @@
 //! The transaction and account backend: what is owed to whom, decided once and kept for good.
 //!
-//! Parts, in the names of the field: [`accounts`] (double entry), [`store`] (where it is kept: rules and stores are apart,
+//! Parts, in the names of the field: [`api`] (the seam to the gateway), [`accounts`] (double entry), [`report`] (what people
+//! read), [`store`] (where it is kept: rules and stores are apart,
 //! so that the same rules run on SQLite, on memory and on a simulated disk that crashes).
 //!
 //! Nothing here reads a clock, makes randomness or talks to a network.
@@ -8,4 +9,6 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub mod accounts;
+pub mod api;
+pub mod report;
 pub mod store;

@@ -141,9 +141,10 @@ fn chain_verdicts<B: Books>(
     if let Some((culprit, rejection)) = failed {
         books.rollback(before);
         verdicts.truncate(first);
-        verdicts.extend((0..chain.len()).map(|index| {
-            Err(if index == culprit { rejection } else { TransferRejection::LinkedFailed })
-        }));
+        verdicts
+            .extend((0..chain.len()).map(|index| {
+                Err(if index == culprit { rejection } else { TransferRejection::LinkedFailed })
+            }));
     }
     Ok(())
 }
@@ -207,8 +208,7 @@ pub fn expire<B: Books>(books: &mut B, now: Wall, limit: usize) -> Result<usize,
         }
         let (code, transaction) = (hold.code, hold.transaction);
         let order = Order::VoidHold { of: hold.seq };
-        let new =
-            NewTransfer { reference: super::Reference(0), order, code, transaction, linked: false };
+        let new = NewTransfer { reference: super::Reference(0), order, code, transaction, linked: false };
         let kind = TransferKind::Expire { of: hold.seq };
         append(books, &new, (hold.debit, hold.credit), hold.amount, kind, now);
     }

@@ -1,0 +1,107 @@
+//! A store in memory: for tests and simulation. Cloning it is a picture of the disk at that moment.
+
+use super::{Batch, Heads, Key, Link, Outcome, Record, Scan, Store, StoreFault, Visit};
+use crate::accounts::{Hold, HoldState};
+use crate::report::BatchState;
+use crate::store::RecordStanding;
+use protocol::time::Wall;
+use std::collections::BTreeMap;
+
+/// Records by key, in memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    records: BTreeMap<Key, Record>,
+    heads: Heads,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Replaces a record behind the rules' back, as a tamperer would. For tests of the audit.
+    pub fn tamper(&mut self, record: Record) {
+        self.records.insert(record.key(), record);
+    }
+
+    /// Removes a record behind the rules' back. For tests of the audit.
+    pub fn tamper_remove(&mut self, key: &Key) {
+        self.records.remove(key);
+    }
+}
+
+impl Store for MemoryStore {
+    fn heads(&self) -> Heads {
+        self.heads
+    }
+
+    fn get(&mut self, key: &Key) -> Result<Option<Record>, StoreFault> {
+        Ok(self.records.get(key).cloned())
+    }
+
+    fn due_holds(&mut self, now: Wall, limit: usize) -> Result<Vec<Hold>, StoreFault> {
+        let mut due: Vec<Hold> = self
+            .records
+            .values()
+            .filter_map(|record| match record {
+                Record::Hold(hold) => Some(*hold),
+                _ => None,
+            })
+            .filter(|hold| hold.state == HoldState::Open && hold.expires.is_some_and(|end| end <= now))
+            .collect();
+        due.sort_by_key(|hold| (hold.expires, hold.seq));
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
+        let wanted = |record: &&Record| match (scan, *record) {
+            (Scan::Transfers(from), Record::Transfer(it)) => it.seq >= from,
+            (Scan::Transactions(from, to), Record::Transaction(it)) => it.seq >= from && it.seq <= to,
+            (Scan::Links(from), Record::Link(it)) => it.number >= from,
+            (Scan::Uploads(terminal, number), Record::Upload(of, batch, _)) => {
+                (terminal, number) == (*of, *batch)
+            }
+            (Scan::OpenRecords, Record::Record(it)) => {
+                matches!(it.standing, RecordStanding::Held | RecordStanding::Uncertain)
+            }
+            (Scan::Accounts, Record::Account(_))
+            | (Scan::Holds, Record::Hold(_))
+            | (Scan::Issuers, Record::Issuer(_))
+            | (Scan::Cards, Record::Card(_))
+            | (Scan::Records, Record::Record(_))
+            | (Scan::Claims, Record::Claim(..))
+            | (Scan::Loads, Record::Load(_))
+            | (Scan::Alerts, Record::Alert(..)) => true,
+            _ => false,
+        };
+        let mut found: Vec<Record> = self.records.values().filter(wanted).cloned().collect();
+        if scan == Scan::Alerts {
+            found.reverse();
+        }
+        for record in found {
+            if visit(record).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
+        let (link, heads) = Link::of(batch, &self.heads);
+        for change in &batch.changes {
+            if let Record::Batch(closed) = change
+                && closed.state == BatchState::Closed
+            {
+                let of = |key: &Key| matches!(key, Key::Identity(identity) if (identity.terminal, identity.batch) == (closed.terminal, closed.number));
+                self.records.retain(|key, _| !of(key));
+            }
+            self.records.insert(change.key(), change.clone());
+        }
+        self.records.insert(Key::Link(link.number), Record::Link(link));
+        self.heads = heads;
+        Ok(vec![Outcome::Applied; batch.changes.len()])
+    }
+}

@@ -1,0 +1,198 @@
+//! Where the backend keeps things: one seam, apart from the rules.
+//!
+//! Rules read a [`Store`] through [`Working`], which holds a batch's own changes on top of it, and hand the store one [`Batch`] to
+//! [`Store::commit`]: all of it durable, or none. A store decides nothing. That is why the same rules run on [`memory`], on SQLite, on a
+//! simulated disk that crashes, and on a database shared by several gateways, where [`Outcome::Conflict`] says that another writer was
+//! first and the batch is to be decided again.
+//!
+//! Append-only and never changed: transfers, the fixed part of transactions, links. One [`Link`] per commit chains the SHA-256 of what
+//! the commit appended, so that a row that is changed, removed or reordered later shows.
+
+mod link;
+pub mod memory;
+mod record;
+mod working;
+
+pub use link::{Link, Linked};
+pub use record::*;
+pub use working::Working;
+
+use crate::accounts::{Hold, TransactionSeq, TransferSeq};
+use protocol::time::Wall;
+use std::ops::ControlFlow;
+
+/// Number of a commit; without gaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitNo(pub u64);
+
+/// Why a store could not do it. After any of these nothing of the batch was kept, and what was committed before still is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreFault {
+    /// No space left.
+    #[error("the disk is full: make room; nothing was lost, transactions are refused until then")]
+    Full,
+    /// The file or file system cannot be written.
+    #[error("the store is read-only: check the permissions of its folder and how its file system is mounted")]
+    ReadOnly,
+    /// Another process has it.
+    #[error("the store is in use by another process")]
+    InUse,
+    /// Reading or writing failed.
+    #[error("the store failed: {0}")]
+    Io(String),
+    /// It holds what no version of this program writes.
+    #[error("the store is damaged: {what}")]
+    Damaged {
+        /// Where.
+        what: &'static str,
+    },
+    /// It was written by a newer program.
+    #[error("the store has schema {found}, this program knows {known}: use a newer program")]
+    Newer {
+        /// Schema of the file.
+        found: u32,
+        /// Newest schema known.
+        known: u32,
+    },
+    /// Another writer was first; decide again.
+    #[error("another writer was first")]
+    Conflict,
+    /// The writer has stopped.
+    #[error("the writer has stopped")]
+    Closed,
+}
+
+/// What became of one change of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Durable.
+    Applied,
+    /// Another writer changed it since it was read; nothing of the batch was kept.
+    Conflict,
+}
+
+/// Changes to make durable together.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// When they were decided; never before the commit before.
+    pub at: Wall,
+    /// New and changed records, each key once, in the order in which they were first touched. Transfers and new transactions come
+    /// with ascending numbers.
+    pub changes: Vec<Record>,
+}
+
+/// Where the store's sequences stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Number of the next transfer.
+    pub transfer: TransferSeq,
+    /// Number of the next transaction.
+    pub transaction: TransactionSeq,
+    /// Number of the next alert.
+    pub alert: AlertNo,
+    /// The newest link; `None` in an empty store.
+    pub link: Option<Linked>,
+    /// Time of the newest commit.
+    pub at: Wall,
+}
+
+impl Default for Heads {
+    fn default() -> Self {
+        Self {
+            transfer: TransferSeq(1),
+            transaction: TransactionSeq(1),
+            alert: AlertNo(1),
+            link: None,
+            at: Wall(i64::MIN),
+        }
+    }
+}
+
+/// What to go through, in ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scan {
+    /// Transfers from this number on.
+    Transfers(TransferSeq),
+    /// Transactions in this range, both ends included.
+    Transactions(TransactionSeq, TransactionSeq),
+    /// Links from this number on.
+    Links(CommitNo),
+    /// Accounts.
+    Accounts,
+    /// Holds.
+    Holds,
+    /// Issuers.
+    Issuers,
+    /// Cards.
+    Cards,
+    /// Offline records, by SAM and sequence.
+    Records,
+    /// Offline records that await a person or a later record.
+    OpenRecords,
+    /// Offline records by card and counter.
+    Claims,
+    /// Loads, by card and counter.
+    Loads,
+    /// Items uploaded for a batch.
+    Uploads(protocol::ids::TerminalId, protocol::ids::BatchNo),
+    /// Alerts, newest first.
+    Alerts,
+}
+
+impl Scan {
+    /// All transfers.
+    pub const TRANSFERS: Self = Self::Transfers(TransferSeq(0));
+    /// All transactions.
+    pub const TRANSACTIONS: Self = Self::Transactions(TransactionSeq(0), TransactionSeq(u64::MAX));
+}
+
+/// Called with each record of a scan, until it breaks.
+pub type Visit<'a> = &'a mut dyn FnMut(Record) -> ControlFlow<()>;
+
+/// A store: reads by key, scans in order, and one way to write.
+pub trait Store {
+    /// Where the sequences stand.
+    fn heads(&self) -> Heads;
+
+    /// The record with this key.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn get(&mut self, key: &Key) -> Result<Option<Record>, StoreFault>;
+
+    /// Open holds whose time is up at `now`, oldest end first, at most `limit`.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn due_holds(&mut self, now: Wall, limit: usize) -> Result<Vec<Hold>, StoreFault>;
+
+    /// Goes through records.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault>;
+
+    /// Makes a batch durable, all or nothing, and appends its link. Outcomes are in the order of the changes.
+    ///
+    /// # Errors
+    /// Nothing of the batch was kept.
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault>;
+}
+
+impl<S: Store + ?Sized> Store for Box<S> {
+    fn heads(&self) -> Heads {
+        (**self).heads()
+    }
+    fn get(&mut self, key: &Key) -> Result<Option<Record>, StoreFault> {
+        (**self).get(key)
+    }
+    fn due_holds(&mut self, now: Wall, limit: usize) -> Result<Vec<Hold>, StoreFault> {
+        (**self).due_holds(now, limit)
+    }
+    fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
+        (**self).scan(scan, visit)
+    }
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
+        (**self).commit(batch)
+    }
+}

@@ -1,0 +1,561 @@
+//! The records of a store and their keys.
+
+use crate::accounts::chart::{IssuerNumber, MerchantNumber};
+use crate::accounts::{Account, AccountId, Hold, TransactionSeq, Transfer, TransferSeq};
+use crate::api::{
+    AcquirerId, Alert, AnswerBody, AuthorisationCode, BatchTotals, CardStatus, ContentDigest, Identity,
+    ItemKey, PayerToken, PurseRecord, ResponseCode, UploadItem,
+};
+use crate::report::{BatchState, Difference};
+use crate::store::{CommitNo, Link};
+use protocol::ids::{
+    Asn, BatchNo, Factor, IssuerId, KeyVersion, MerchantId, OfflineCounter, OnlineCounter, SamTerminal,
+    TermSeq, TerminalId,
+};
+use protocol::money::{Amount, CardAmount, Currency};
+use protocol::purse::Moment;
+use protocol::time::Wall;
+
+/// Number of an alert.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AlertNo(pub u64);
+
+/// A purse: issuer and application serial number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CardId {
+    /// Issuer.
+    pub issuer: IssuerId,
+    /// Serial number.
+    pub asn: Asn,
+}
+
+/// What a record is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// An account.
+    Account(AccountId),
+    /// A transfer.
+    Transfer(TransferSeq),
+    /// The state of a hold.
+    Hold(TransferSeq),
+    /// A transaction.
+    Transaction(TransactionSeq),
+    /// The transaction with an identity, of a batch that is not closed.
+    Identity(Identity),
+    /// A terminal's batch.
+    Batch(TerminalId, BatchNo),
+    /// An uploaded item.
+    Upload(TerminalId, BatchNo, ItemKey),
+    /// An issuer.
+    Issuer(IssuerId),
+    /// A merchant.
+    Merchant(MerchantId),
+    /// A terminal.
+    Terminal(TerminalId),
+    /// Where a SAM worked, and when.
+    Sam(SamTerminal),
+    /// Whose PAN a token is.
+    Payer(PayerToken),
+    /// Money that arrived, by the operator's reference.
+    Arrival(u64),
+    /// A card.
+    Card(CardId),
+    /// The newest load of a card at an online counter.
+    Load(CardId, OnlineCounter),
+    /// An offline record.
+    Record(SamTerminal, TermSeq),
+    /// The offline record that a card's counter belongs to.
+    Claim(CardId, OfflineCounter),
+    /// An alert.
+    Alert(AlertNo),
+    /// A link of the chain.
+    Link(CommitNo),
+    /// The one record of counters.
+    Registry,
+}
+
+/// What a store keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// An account.
+    Account(Account),
+    /// A transfer.
+    Transfer(Transfer),
+    /// The state of a hold.
+    Hold(Hold),
+    /// A transaction.
+    Transaction(Box<Transaction>),
+    /// The transaction of an identity. A store keeps it for batches that are not closed and derives it from the transactions.
+    Identity(Identity, TransactionSeq),
+    /// A terminal's batch.
+    Batch(Box<BatchRecord>),
+    /// An uploaded item.
+    Upload(TerminalId, BatchNo, UploadItem),
+    /// An issuer.
+    Issuer(Issuer),
+    /// A merchant.
+    Merchant(Merchant),
+    /// A terminal.
+    Terminal(Terminal),
+    /// Where a SAM worked, and when.
+    Sam(Sam),
+    /// Whose PAN a token is.
+    Payer(PayerToken, AccountId),
+    /// Money that arrived.
+    Arrival(u64, TransferSeq),
+    /// A card.
+    Card(Card),
+    /// A load.
+    Load(Load),
+    /// An offline record.
+    Record(Box<OfflineRecord>),
+    /// Whose a counter is.
+    Claim(CardId, OfflineCounter, SamTerminal, TermSeq),
+    /// An alert.
+    Alert(AlertNo, Alert),
+    /// A link of the chain.
+    Link(Link),
+    /// Counters.
+    Registry(Registry),
+}
+
+impl Record {
+    /// The record's key.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Account(account) => Key::Account(account.id),
+            Self::Transfer(transfer) => Key::Transfer(transfer.seq),
+            Self::Hold(hold) => Key::Hold(hold.seq),
+            Self::Transaction(transaction) => Key::Transaction(transaction.seq),
+            Self::Identity(identity, _) => Key::Identity(*identity),
+            Self::Batch(batch) => Key::Batch(batch.terminal, batch.number),
+            Self::Upload(terminal, batch, item) => Key::Upload(*terminal, *batch, item.key),
+            Self::Issuer(issuer) => Key::Issuer(issuer.id),
+            Self::Merchant(merchant) => Key::Merchant(merchant.id),
+            Self::Terminal(terminal) => Key::Terminal(terminal.id),
+            Self::Sam(sam) => Key::Sam(sam.number),
+            Self::Payer(token, _) => Key::Payer(*token),
+            Self::Arrival(reference, _) => Key::Arrival(*reference),
+            Self::Card(card) => Key::Card(card.id),
+            Self::Load(load) => Key::Load(load.card, load.counter),
+            Self::Record(record) => Key::Record(record.content.terms.terminal, record.content.terms.term_seq),
+            Self::Claim(card, counter, ..) => Key::Claim(*card, *counter),
+            Self::Alert(number, _) => Key::Alert(*number),
+            Self::Link(link) => Key::Link(link.number),
+            Self::Registry(_) => Key::Registry,
+        }
+    }
+}
+
+/// Numbers given out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registry {
+    /// Issuers so far.
+    pub issuers: u32,
+    /// Merchants so far.
+    pub merchants: u32,
+}
+
+/// What a message was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionKind {
+    /// Balance inquiry.
+    Balance,
+    /// Online purchase.
+    Purchase,
+    /// Void of a purchase.
+    Void,
+    /// Refund of a purchase.
+    Refund,
+    /// Purse load from the linked account.
+    Load,
+    /// Purse load by cash, or a refund onto a purse.
+    MerchantLoad,
+    /// Receipt of a load.
+    LoadConfirm,
+    /// Offline records.
+    OfflineRecords,
+    /// Settlement of a batch.
+    Settle,
+    /// A part of a batch upload.
+    Upload,
+    /// The end of a batch upload.
+    UploadEnd,
+    /// A reversal came before its original: the original will be declined.
+    Tombstone,
+}
+
+/// The life of a transaction (`backend.md` section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionState {
+    /// Refused; no money moved.
+    Declined,
+    /// Money is held.
+    Authorised,
+    /// Money has moved, or the message had none to move.
+    Completed,
+    /// Its batch is closed.
+    Settled,
+    /// Reversed by the terminal.
+    Reversed,
+    /// Voided by the merchant.
+    Voided,
+    /// Part of it was refunded.
+    PartlyRefunded,
+    /// All of it was refunded.
+    Refunded,
+    /// A load that was reversed after the issuer's consent had left: the card decides.
+    Disputed,
+}
+
+/// One message under an identity, and what it was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// Its number; also its retrieval reference.
+    pub seq: TransactionSeq,
+    /// Its identity.
+    pub identity: Identity,
+    /// Its content.
+    pub digest: ContentDigest,
+    /// What it was.
+    pub kind: TransactionKind,
+    /// Its amount.
+    pub amount: Option<Amount>,
+    /// The transaction it refers to.
+    pub original: Option<TransactionSeq>,
+    /// The payer's account.
+    pub payer: Option<AccountId>,
+    /// The payee's account.
+    pub payee: Option<AccountId>,
+    /// The card and its online counter (loads).
+    pub load: Option<(CardId, OnlineCounter)>,
+    /// Answered with this code…
+    pub code: ResponseCode,
+    /// …this authorisation…
+    pub authorisation: Option<AuthorisationCode>,
+    /// …at this local time…
+    pub moment: Moment,
+    /// …and this besides.
+    pub body: AnswerBody,
+    /// When it was decided.
+    pub at: Wall,
+    /// How it stands. Changes.
+    pub state: TransactionState,
+    /// Its hold or posting. Changes only from nothing.
+    pub transfer: Option<TransferSeq>,
+    /// Refunded so far, in minor units. Changes.
+    pub refunded: u64,
+}
+
+/// A terminal's batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchRecord {
+    /// The terminal.
+    pub terminal: TerminalId,
+    /// Its number.
+    pub number: BatchNo,
+    /// Its currency.
+    pub currency: Currency,
+    /// How it stands.
+    pub state: BatchState,
+    /// The host's totals.
+    pub host: BatchTotals,
+    /// The terminal's.
+    pub of_terminal: Option<BatchTotals>,
+    /// First transaction.
+    pub first: TransactionSeq,
+    /// Last transaction so far.
+    pub last: TransactionSeq,
+    /// What differed.
+    pub differences: Vec<Difference>,
+}
+
+/// An issuer of purses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// Its id on the cards.
+    pub id: IssuerId,
+    /// Its number here.
+    pub number: IssuerNumber,
+    /// The currency of its purses.
+    pub currency: Currency,
+    /// Diversification factors above the card's own, in wire order.
+    pub upper_factors: Vec<Factor>,
+    /// Largest single load.
+    pub load_limit: CardAmount,
+}
+
+/// A merchant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merchant {
+    /// Field 42.
+    pub id: MerchantId,
+    /// Its number here.
+    pub number: MerchantNumber,
+    /// Its name.
+    pub name: String,
+    /// Currency of its account.
+    pub currency: Currency,
+}
+
+/// A terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terminal {
+    /// Field 41.
+    pub id: TerminalId,
+    /// Whose.
+    pub merchant: MerchantId,
+    /// Under which acquirer.
+    pub acquirer: AcquirerId,
+    /// The batch that is not closed, if there is one.
+    pub open: Option<BatchNo>,
+    /// The newest batch, 0 before the first.
+    pub newest: BatchNo,
+}
+
+/// Where a SAM worked, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sam {
+    /// Its number.
+    pub number: SamTerminal,
+    /// Ascending in time; each lasts until the next. `None`: nowhere.
+    pub assignments: Vec<(Moment, Option<(TerminalId, MerchantId)>)>,
+}
+
+impl Sam {
+    /// Where it worked at this moment.
+    #[must_use]
+    pub fn at(&self, moment: Moment) -> Option<(TerminalId, MerchantId)> {
+        self.assignments.iter().rev().find(|(from, _)| *from <= moment).and_then(|(_, place)| *place)
+    }
+}
+
+/// A purse as the backend believes it to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// Which.
+    pub id: CardId,
+    /// Version of its keys.
+    pub key_version: KeyVersion,
+    /// The account that loads draw on.
+    pub funding: Option<AccountId>,
+    /// What it may do.
+    pub status: CardStatus,
+    /// The lowest online counter that its next load may show.
+    pub next_online: OnlineCounter,
+    /// The one load that is neither confirmed nor released: a later load request decides it, so there is never a second.
+    pub open_load: Option<OnlineCounter>,
+    /// The newest offline counter with a valid TAC and the balance after it.
+    pub newest: Option<(OfflineCounter, CardAmount)>,
+    /// Posted loads, minor units.
+    pub loaded: u64,
+    /// Booked debits, forks not included, minor units.
+    pub spent: u64,
+}
+
+/// How a load stands at the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadState {
+    /// MAC2 was released; the card has not been heard of.
+    Consented,
+    /// The same, and the terminal reversed it.
+    Disputed,
+    /// The card was credited.
+    Posted,
+    /// The card was not credited.
+    Released,
+}
+
+/// A load whose MAC2 was released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// The card.
+    pub card: CardId,
+    /// Its online counter.
+    pub counter: OnlineCounter,
+    /// The transaction.
+    pub transaction: TransactionSeq,
+    /// The hold.
+    pub hold: TransferSeq,
+    /// Who pays.
+    pub payer: AccountId,
+    /// How much.
+    pub amount: Amount,
+    /// The terminal's number in the card's request.
+    pub sam: SamTerminal,
+    /// Balance before.
+    pub balance_old: CardAmount,
+    /// Date and time under MAC2, and so under the TAC.
+    pub moment: Moment,
+    /// How it stands.
+    pub state: LoadState,
+}
+
+/// How an offline record stands at the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordStanding {
+    /// Nothing happened on the card.
+    Void,
+    /// Nobody knows; posts nothing.
+    Uncertain,
+    /// Proved, but the SAM's place is not known; posts nothing yet.
+    Held,
+    /// Booked from the purse float.
+    Booked,
+    /// Booked from the issuer's loss: a second record on one counter.
+    Fork,
+    /// Proved, amount zero: posts nothing.
+    Zero,
+    /// Uncertain, confirmed by the card's chain, and paid by policy.
+    Resolved,
+}
+
+/// An offline record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfflineRecord {
+    /// As uploaded.
+    pub content: PurseRecord,
+    /// How it stands.
+    pub standing: RecordStanding,
+    /// The merchant it was booked to.
+    pub merchant: Option<MerchantId>,
+    /// The message that brought it (in its present state).
+    pub transaction: TransactionSeq,
+    /// Its transfer.
+    pub transfer: Option<TransferSeq>,
+    /// When it came first.
+    pub received: Wall,
+}
+
+impl TransactionKind {
+    /// As kept in a store.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Balance => 1,
+            Self::Purchase => 2,
+            Self::Void => 3,
+            Self::Refund => 4,
+            Self::Load => 5,
+            Self::MerchantLoad => 6,
+            Self::LoadConfirm => 7,
+            Self::OfflineRecords => 8,
+            Self::Settle => 9,
+            Self::Upload => 10,
+            Self::UploadEnd => 11,
+            Self::Tombstone => 12,
+        }
+    }
+
+    /// From a store.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Balance),
+            2 => Some(Self::Purchase),
+            3 => Some(Self::Void),
+            4 => Some(Self::Refund),
+            5 => Some(Self::Load),
+            6 => Some(Self::MerchantLoad),
+            7 => Some(Self::LoadConfirm),
+            8 => Some(Self::OfflineRecords),
+            9 => Some(Self::Settle),
+            10 => Some(Self::Upload),
+            11 => Some(Self::UploadEnd),
+            12 => Some(Self::Tombstone),
+            _ => None,
+        }
+    }
+}
+
+impl TransactionState {
+    /// As kept in a store.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Declined => 1,
+            Self::Authorised => 2,
+            Self::Completed => 3,
+            Self::Settled => 4,
+            Self::Reversed => 5,
+            Self::Voided => 6,
+            Self::PartlyRefunded => 7,
+            Self::Refunded => 8,
+            Self::Disputed => 9,
+        }
+    }
+
+    /// From a store.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Declined),
+            2 => Some(Self::Authorised),
+            3 => Some(Self::Completed),
+            4 => Some(Self::Settled),
+            5 => Some(Self::Reversed),
+            6 => Some(Self::Voided),
+            7 => Some(Self::PartlyRefunded),
+            8 => Some(Self::Refunded),
+            9 => Some(Self::Disputed),
+            _ => None,
+        }
+    }
+}
+
+impl LoadState {
+    /// As kept in a store.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Consented => 1,
+            Self::Disputed => 2,
+            Self::Posted => 3,
+            Self::Released => 4,
+        }
+    }
+
+    /// From a store.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Consented),
+            2 => Some(Self::Disputed),
+            3 => Some(Self::Posted),
+            4 => Some(Self::Released),
+            _ => None,
+        }
+    }
+}
+
+impl RecordStanding {
+    /// As kept in a store.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Void => 1,
+            Self::Uncertain => 2,
+            Self::Held => 3,
+            Self::Booked => 4,
+            Self::Fork => 5,
+            Self::Zero => 6,
+            Self::Resolved => 7,
+        }
+    }
+
+    /// From a store.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Void),
+            2 => Some(Self::Uncertain),
+            3 => Some(Self::Held),
+            4 => Some(Self::Booked),
+            5 => Some(Self::Fork),
+            6 => Some(Self::Zero),
+            7 => Some(Self::Resolved),
+            _ => None,
+        }
+    }
+}

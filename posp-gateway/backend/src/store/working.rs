@@ -1,0 +1,306 @@
+//! A batch being decided: its own changes on top of what the store holds. Nothing reaches the store before [`Working::commit`]; a working
+//! set that is dropped leaves no trace.
+
+use super::{
+    AlertNo, Batch, BatchRecord, Card, CardId, Issuer, Key, Load, Merchant, OfflineRecord, Outcome, Record,
+    Registry, Sam, Store, StoreFault, Terminal, Transaction,
+};
+use crate::accounts::rules::Books;
+use crate::accounts::{Account, AccountId, Hold, HoldState, TransactionSeq, Transfer, TransferSeq};
+use crate::api::{Alert, Identity, PayerToken, UploadItem};
+use protocol::ids::{
+    BatchNo, IssuerId, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, TermSeq, TerminalId,
+};
+use protocol::time::Wall;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::ControlFlow;
+
+/// The store with a batch's changes on top.
+#[derive(Debug)]
+pub struct Working<'s, S: Store> {
+    store: &'s mut S,
+    staged: HashMap<Key, Record>,
+    /// What each change replaced, in order; a key's first entry holds `None`, so this is also the order of the batch.
+    undo: Vec<(Key, Option<Record>)>,
+    next_transfer: TransferSeq,
+    next_transaction: TransactionSeq,
+    next_alert: AlertNo,
+    now: Wall,
+}
+
+/// A point in a batch to come back to.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    changes: usize,
+    next_transfer: TransferSeq,
+    next_transaction: TransactionSeq,
+    next_alert: AlertNo,
+}
+
+macro_rules! getters {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),*) -> $out:ty = $key:expr, $pattern:pat => $value:expr;)*) => {
+        $(
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// The store failed.
+            pub fn $name(&mut self, $($arg: $ty),*) -> Result<Option<$out>, StoreFault> {
+                Ok(match self.get($key)? {
+                    Some($pattern) => Some($value),
+                    _ => None,
+                })
+            }
+        )*
+    };
+}
+
+impl<'s, S: Store> Working<'s, S> {
+    /// Starts a batch at `now`, or at the time of the last commit if the clock went back since.
+    pub fn new(store: &'s mut S, now: Wall) -> Self {
+        let heads = store.heads();
+        Self {
+            now: now.max(heads.at),
+            next_transfer: heads.transfer,
+            next_transaction: heads.transaction,
+            next_alert: heads.alert,
+            store,
+            staged: HashMap::new(),
+            undo: Vec::new(),
+        }
+    }
+
+    /// The time of this batch: never before that of the one before.
+    #[must_use]
+    pub const fn now(&self) -> Wall {
+        self.now
+    }
+
+    /// The store below, for scans of what was committed before.
+    pub const fn store(&mut self) -> &mut S {
+        self.store
+    }
+
+    fn get(&mut self, key: Key) -> Result<Option<Record>, StoreFault> {
+        match self.staged.get(&key) {
+            Some(record) => Ok(Some(record.clone())),
+            None => self.store.get(&key),
+        }
+    }
+
+    /// Creates or replaces a record.
+    pub fn put(&mut self, record: Record) {
+        let key = record.key();
+        let before = match self.staged.entry(key) {
+            Entry::Occupied(mut slot) => Some(slot.insert(record)),
+            Entry::Vacant(slot) => {
+                slot.insert(record);
+                None
+            }
+        };
+        self.undo.push((key, before));
+    }
+
+    /// The number that the next new transaction gets; takes it.
+    pub const fn take_transaction(&mut self) -> TransactionSeq {
+        let seq = self.next_transaction;
+        self.next_transaction = TransactionSeq(seq.0.saturating_add(1));
+        seq
+    }
+
+    /// Raises an alert.
+    pub fn alert(&mut self, alert: Alert) {
+        let number = self.next_alert;
+        self.next_alert = AlertNo(number.0.saturating_add(1));
+        self.put(Record::Alert(number, alert));
+    }
+
+    getters! {
+        /// A transaction by number.
+        transaction(seq: TransactionSeq) -> Transaction = Key::Transaction(seq), Record::Transaction(it) => *it;
+        /// The number of the transaction with this identity, if its batch is not closed.
+        by_identity(identity: Identity) -> TransactionSeq = Key::Identity(identity), Record::Identity(_, seq) => seq;
+        /// A terminal's batch.
+        batch(terminal: TerminalId, number: BatchNo) -> BatchRecord = Key::Batch(terminal, number), Record::Batch(it) => *it;
+        /// An issuer.
+        issuer(id: IssuerId) -> Issuer = Key::Issuer(id), Record::Issuer(it) => it;
+        /// A merchant.
+        merchant(id: MerchantId) -> Merchant = Key::Merchant(id), Record::Merchant(it) => it;
+        /// A terminal.
+        terminal(id: TerminalId) -> Terminal = Key::Terminal(id), Record::Terminal(it) => it;
+        /// A SAM.
+        sam(number: SamTerminal) -> Sam = Key::Sam(number), Record::Sam(it) => it;
+        /// The account a token draws on.
+        payer(token: PayerToken) -> AccountId = Key::Payer(token), Record::Payer(_, account) => account;
+        /// The transfer of an arrival of money.
+        arrival(reference: u64) -> TransferSeq = Key::Arrival(reference), Record::Arrival(_, seq) => seq;
+        /// A card.
+        card(id: CardId) -> Card = Key::Card(id), Record::Card(it) => it;
+        /// The newest load of a card at this counter.
+        load(card: CardId, counter: OnlineCounter) -> Load = Key::Load(card, counter), Record::Load(it) => it;
+        /// An offline record.
+        record(sam: SamTerminal, seq: TermSeq) -> OfflineRecord = Key::Record(sam, seq), Record::Record(it) => *it;
+        /// The record that a card's counter belongs to.
+        claim(card: CardId, counter: OfflineCounter) -> (SamTerminal, TermSeq) = Key::Claim(card, counter), Record::Claim(_, _, sam, seq) => (sam, seq);
+        /// A transfer.
+        transfer(seq: TransferSeq) -> Transfer = Key::Transfer(seq), Record::Transfer(it) => it;
+    }
+
+    /// The numbers given out so far.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn registry(&mut self) -> Result<Registry, StoreFault> {
+        Ok(match self.get(Key::Registry)? {
+            Some(Record::Registry(registry)) => registry,
+            _ => Registry::default(),
+        })
+    }
+
+    /// The items uploaded for a batch, those of this working set included, by key.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn uploads(&mut self, terminal: TerminalId, number: BatchNo) -> Result<Vec<UploadItem>, StoreFault> {
+        let mut items = std::collections::BTreeMap::new();
+        self.store.scan(super::Scan::Uploads(terminal, number), &mut |record| {
+            if let Record::Upload(_, _, item) = record {
+                items.insert(item.key, item);
+            }
+            ControlFlow::Continue(())
+        })?;
+        for record in self.staged.values() {
+            if let Record::Upload(of, batch, item) = record
+                && (*of, *batch) == (terminal, number)
+            {
+                items.insert(item.key, *item);
+            }
+        }
+        Ok(items.into_values().collect())
+    }
+
+    /// Transactions `from..=to` as they stand, those of this working set included, ascending.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn transactions(
+        &mut self,
+        from: TransactionSeq,
+        to: TransactionSeq,
+        visit: &mut dyn FnMut(&Transaction),
+    ) -> Result<(), StoreFault> {
+        let staged = &self.staged;
+        let first_new = self.store.heads().transaction;
+        self.store.scan(super::Scan::Transactions(from, to), &mut |record| {
+            if let Record::Transaction(old) = record {
+                match staged.get(&Key::Transaction(old.seq)) {
+                    Some(Record::Transaction(new)) => visit(new),
+                    _ => visit(&old),
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        for seq in first_new.0.max(from.0)..=to.0.min(self.next_transaction.0) {
+            if let Some(Record::Transaction(new)) = staged.get(&Key::Transaction(TransactionSeq(seq))) {
+                visit(new);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing was changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.staged.is_empty()
+    }
+
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// The store failed, or another writer was first: nothing was kept.
+    pub fn commit(mut self) -> Result<(), StoreFault> {
+        if self.staged.is_empty() {
+            return Ok(());
+        }
+        let mut changes = Vec::with_capacity(self.staged.len());
+        for (key, before) in &self.undo {
+            if before.is_none()
+                && let Some(record) = self.staged.remove(key)
+            {
+                changes.push(record);
+            }
+        }
+        let outcomes = self.store.commit(&Batch { at: self.now, changes })?;
+        if outcomes.contains(&Outcome::Conflict) { Err(StoreFault::Conflict) } else { Ok(()) }
+    }
+}
+
+impl<S: Store> Books for Working<'_, S> {
+    type Mark = Mark;
+
+    fn account(&mut self, id: AccountId) -> Result<Option<Account>, StoreFault> {
+        Ok(match self.get(Key::Account(id))? {
+            Some(Record::Account(account)) => Some(account),
+            _ => None,
+        })
+    }
+
+    fn put_account(&mut self, account: Account) {
+        self.put(Record::Account(account));
+    }
+
+    fn hold(&mut self, seq: TransferSeq) -> Result<Option<Hold>, StoreFault> {
+        Ok(match self.get(Key::Hold(seq))? {
+            Some(Record::Hold(hold)) => Some(hold),
+            _ => None,
+        })
+    }
+
+    fn put_hold(&mut self, hold: Hold) {
+        self.put(Record::Hold(hold));
+    }
+
+    fn due_holds(&mut self, now: Wall, limit: usize) -> Result<Vec<Hold>, StoreFault> {
+        let mut due = self.store.due_holds(now, limit)?;
+        due.retain(|hold| match self.staged.get(&Key::Hold(hold.seq)) {
+            Some(Record::Hold(staged)) => staged.state == HoldState::Open,
+            _ => true,
+        });
+        Ok(due)
+    }
+
+    fn next_transfer(&self) -> TransferSeq {
+        self.next_transfer
+    }
+
+    fn append(&mut self, transfer: Transfer) {
+        self.next_transfer = TransferSeq(transfer.seq.0.saturating_add(1));
+        self.put(Record::Transfer(transfer));
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            changes: self.undo.len(),
+            next_transfer: self.next_transfer,
+            next_transaction: self.next_transaction,
+            next_alert: self.next_alert,
+        }
+    }
+
+    fn rollback(&mut self, mark: Mark) {
+        while self.undo.len() > mark.changes {
+            match self.undo.pop() {
+                Some((key, Some(before))) => {
+                    self.staged.insert(key, before);
+                }
+                Some((key, None)) => {
+                    self.staged.remove(&key);
+                }
+                None => break,
+            }
+        }
+        self.next_transfer = mark.next_transfer;
+        self.next_transaction = mark.next_transaction;
+        self.next_alert = mark.next_alert;
+    }
+}
