@@ -2,7 +2,6 @@
 
 use console::code::{self, Exit};
 use console::{Args, Language, Texts};
-use std::fmt::Write as _;
 use std::path::Path;
 
 fn page() -> String {
@@ -14,7 +13,7 @@ fn page() -> String {
          ## Exit codes\n\n| exit | meaning |\n|---|---|\n",
     );
     for exit in Exit::ALL {
-        writeln!(page, "| {} | {} |", exit.number(), texts.say(exit.message())).unwrap();
+        page.push_str(&format!("| {} | {} |\n", exit.number(), texts.say(exit.message())));
     }
     page.push_str("\n## Error codes\n\n| code | name | who has to act | exit | what happened | what to do |\n|---|---|---|---|---|---|\n");
     let mut codes = code::ALL.to_vec();
@@ -23,7 +22,7 @@ fn page() -> String {
         let said = texts.explain(code, &Args::new());
         let (what, next) = (said.what.replace('|', "\\|"), said.next.replace('|', "\\|"));
         let (party, exit) = (code.party().name(), code.exit().number());
-        writeln!(page, "| {code} | `{}` | {party} | {exit} | {what} | {next} |", code.message()).unwrap();
+        page.push_str(&format!("| {code} | `{}` | {party} | {exit} | {what} | {next} |\n", code.message()));
     }
     page
 }
