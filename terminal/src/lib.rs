@@ -1,1 +1,10 @@
-//! Skeleton.
+//! The payment terminal: configuration, readers, journal, and the driver that runs `flow`'s state machines between them.
+//!
+//! The binary is a thin shell around [`run`], so that tests call it in their own process. Payment rules are not here:
+//! they are `flow`'s.
+#![forbid(unsafe_code)]
+
+mod cli;
+pub mod config;
+pub mod fault;
+pub mod journal;

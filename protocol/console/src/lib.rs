@@ -8,6 +8,7 @@
 pub mod code;
 pub mod config;
 pub mod failure;
+pub mod help;
 pub mod log;
 pub mod mask;
 pub mod out;

@@ -158,6 +158,12 @@ impl Texts {
         Explained { detail, ..self.explain(failure.code(), failure.args()) }
     }
 
+    /// An attribute of a message, if it has it.
+    #[must_use]
+    pub fn attribute(&self, message: &str, attribute: &str, args: &Args) -> Option<String> {
+        self.format(message, Some(attribute), args)
+    }
+
     fn format(&self, message: &str, attribute: Option<&str>, args: &Args) -> Option<String> {
         let mut values = FluentArgs::new();
         for (name, value) in args.iter() {

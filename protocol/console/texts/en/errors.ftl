@@ -33,6 +33,8 @@ reader-busy = The reader “{ $reader }” is in use by another program.
     .next = Close the other program; two tills cannot share a reader.
 reader-same = “{ $reader }” would be both the customers' reader and the one of the SAM.
     .next = Set reader.card and reader.sam in the configuration to different readers.
+reader-access = This user may not use the PC/SC service.
+    .next = Allow it (polkit action org.debian.pcsc-lite.access_pcsc), or run as a user that may.
 
 no-card = Nobody presented a card within { $seconds } seconds. Nothing was taken.
     .next = Start the payment again when the customer is ready.

@@ -33,6 +33,8 @@ reader-busy = 读卡器“{ $reader }”正被其他程序使用。
     .next = 请关闭其他程序；两个收银程序不能共用一个读卡器。
 reader-same = “{ $reader }”同时被用作顾客刷卡和 SAM 的读卡器。
     .next = 请在配置中把 reader.card 和 reader.sam 设为不同的读卡器。
+reader-access = 当前用户无权使用 PC/SC 服务。
+    .next = 请授权（polkit 操作 org.debian.pcsc-lite.access_pcsc），或换用有权限的用户运行。
 
 no-card = { $seconds } 秒内无人刷卡。未扣款。
     .next = 顾客准备好后请重新开始。

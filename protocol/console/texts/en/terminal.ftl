@@ -1,0 +1,135 @@
+# The terminal: help, prompts, receipts, history, doctor.
+
+help-terminal = Takes contactless purse payments, online or not
+    .examples =
+        terminal init                  write a commented terminal.toml and an empty journal
+        terminal doctor                check readers, SAM, clock, disk and journal
+        terminal sale 12.50            take 12.50 from the next card
+        terminal --json history        all payments as JSON
+help-terminal-init = Write a commented configuration and an empty journal
+    .examples =
+        terminal init
+        terminal --config /etc/tapline/terminal.toml init
+        terminal init --print > compare.toml
+help-terminal-init-print = Print the default configuration instead of writing it
+help-terminal-balance = Show what is on the card
+    .examples =
+        terminal balance
+        terminal --json balance --wait 5
+help-terminal-balance-wait = Seconds to wait for a card
+help-terminal-sale = Take an amount from a card's purse
+    .examples =
+        terminal sale 12.50
+        terminal sale 3 --wait 60
+        terminal --json sale 12.50
+help-terminal-sale-amount = Amount in the terminal's currency, for example 12.50
+help-terminal-sale-wait = Seconds to wait for a card
+help-terminal-history = List and search payments
+    .examples =
+        terminal history
+        terminal history --uncertain
+        terminal history 12.50 --from 2026-11-01 --limit 20
+        terminal history --receipt 17
+help-terminal-history-search = Text to find: an amount, the end of a card's number, a TAC, a sequence number, a date
+help-terminal-history-from = First day, YYYY-MM-DD
+help-terminal-history-to = Last day, YYYY-MM-DD
+help-terminal-history-uncertain = Only payments whose outcome is not known
+help-terminal-history-limit = Most payments to list, newest first
+help-terminal-history-receipt = Show the receipt of this payment again
+help-terminal-doctor = Check everything a payment needs, and say what to do
+    .examples =
+        terminal doctor
+        terminal --json doctor
+help-terminal-completions = Print the completions of a shell
+    .examples =
+        terminal completions bash > /etc/bash_completion.d/terminal
+help-terminal-completions-shell = The shell
+
+initialised = Wrote { $config } and the journal { $journal }.
+    .next = Edit the configuration, then run “terminal doctor”.
+journal-created = { $config } stayed as it is; created the journal { $journal }.
+journal-there = { $config } and the journal { $journal } are already there; nothing was changed.
+
+present-card = Present card: { $amount }
+present-card-balance = Present card
+present-same-card = Present the SAME card again (ends in { $card }): { $amount }
+processing = Processing, hold the card still
+remove-card = Card read, remove it
+recovering = The last payment of this card was interrupted: finding out whether it was taken
+recovered-done = The interrupted payment of { $amount } had been taken. It is booked once, with its own time.
+recovered-void = The interrupted payment of { $amount } had not been taken. It is void.
+recovered-uncertain = What became of the interrupted payment of { $amount } cannot be found out. The acquirer decides.
+
+approved = Approved: { $amount }
+declined = Declined
+not-taken = Not taken
+uncertain = Uncertain
+balance-is = Balance: { $balance }
+
+receipt-merchant = Merchant
+receipt-terminal = Terminal
+receipt-date = Date
+receipt-time = Time
+receipt-type = Type
+receipt-purchase = Purchase
+receipt-amount = Amount
+receipt-card = Card
+receipt-tac = TAC
+receipt-before = Balance before
+receipt-after = Balance after
+receipt-trace = Trace
+receipt-sequence = Sequence
+receipt-offline = Offline
+receipt-approved = APPROVED
+receipt-void = VOID: NOTHING TAKEN
+receipt-uncertain = UNCERTAIN: ACQUIRER DECIDES
+receipt-recovered = Recovered after an interruption
+receipt-unverified = Proof to be checked by the acquirer
+receipt-copy = COPY
+
+history-empty = No payments.
+history-payment = Payment
+history-date = Date and time
+history-amount = Amount
+history-card = Card
+history-state = State
+history-sequence = Sequence
+history-tac = TAC
+history-sum = { $count } approved, { $amount } in all; { $uncertain } uncertain.
+history-unknown = There is no payment { $number } in the journal.
+state-approved = approved
+state-recovered = approved (recovered)
+state-unverified = approved (unverified)
+state-void = void
+state-open = interrupted
+state-uncertain = uncertain
+
+doctor-good = good
+doctor-bad = WRONG
+doctor-warning = note
+doctor-configuration = Configuration
+doctor-clock = Clock
+doctor-folder = Folder
+doctor-space = Disk space
+doctor-journal = Journal
+doctor-service = PC/SC service
+doctor-readers = Readers
+doctor-card = Card reader
+doctor-sam = SAM
+doctor-deny-list = Deny list
+doctor-configuration-good = { $path }, terminal { $terminal }, { $issuers } issuer(s)
+doctor-clock-good = { $date } { $time }, UTC{ $offset }
+doctor-folder-good = { $path } keeps what is written (fsync in { $micros } µs)
+doctor-space-good = { $free } MiB free
+doctor-space-low = { $free } MiB free
+    .next = Make room soon: a payment needs room for its record before it starts.
+doctor-journal-good = { $entries } records intact, { $payments } payments
+doctor-journal-open = { $entries } records intact; { $open } interrupted payment(s) wait for their card
+    .next = Ask for the same card again, or upload them as uncertain.
+doctor-service-good = running
+doctor-readers-good = { $readers }
+doctor-card-good = { $reader }
+doctor-sam-good = { $reader }, terminal number { $number }, serial { $serial }
+doctor-deny-list-good = { $cards } card(s)
+doctor-skipped = not checked: { $reason }
+doctor-all-good = Everything a payment needs is in order.

@@ -1,0 +1,135 @@
+# 终端：帮助、提示、凭条、历史、自检。
+
+help-terminal = 受理非接触电子钱包付款，联机或脱机
+    .examples =
+        terminal init                  生成带注释的 terminal.toml 和空日记账
+        terminal doctor                检查读卡器、SAM 卡、时钟、磁盘和日记账
+        terminal sale 12.50            从下一张卡收款 12.50
+        terminal --json history        以 JSON 列出所有付款
+help-terminal-init = 生成带注释的配置和空日记账
+    .examples =
+        terminal init
+        terminal --config /etc/tapline/terminal.toml init
+        terminal init --print > compare.toml
+help-terminal-init-print = 只显示默认配置，不写入
+help-terminal-balance = 显示卡内余额
+    .examples =
+        terminal balance
+        terminal --json balance --wait 5
+help-terminal-balance-wait = 等待刷卡的秒数
+help-terminal-sale = 从卡内钱包收款
+    .examples =
+        terminal sale 12.50
+        terminal sale 3 --wait 60
+        terminal --json sale 12.50
+help-terminal-sale-amount = 以终端货币计的金额，例如 12.50
+help-terminal-sale-wait = 等待刷卡的秒数
+help-terminal-history = 列出和查找付款
+    .examples =
+        terminal history
+        terminal history --uncertain
+        terminal history 12.50 --from 2026-11-01 --limit 20
+        terminal history --receipt 17
+help-terminal-history-search = 要查找的文字：金额、卡号末尾、TAC、序号、日期
+help-terminal-history-from = 起始日期，YYYY-MM-DD
+help-terminal-history-to = 截止日期，YYYY-MM-DD
+help-terminal-history-uncertain = 只列结果未知的付款
+help-terminal-history-limit = 最多列出的付款数，最新的在前
+help-terminal-history-receipt = 重新显示这笔付款的凭条
+help-terminal-doctor = 检查付款所需的一切，并说明如何处理
+    .examples =
+        terminal doctor
+        terminal --json doctor
+help-terminal-completions = 输出命令行补全脚本
+    .examples =
+        terminal completions bash > /etc/bash_completion.d/terminal
+help-terminal-completions-shell = Shell 名称
+
+initialised = 已生成 { $config } 和日记账 { $journal }。
+    .next = 请编辑配置，然后运行“terminal doctor”。
+journal-created = { $config } 未改动；已创建日记账 { $journal }。
+journal-there = { $config } 和日记账 { $journal } 均已存在，未作改动。
+
+present-card = 请刷卡：{ $amount }
+present-card-balance = 请刷卡
+present-same-card = 请再次出示同一张卡（尾号 { $card }）：{ $amount }
+processing = 处理中，请勿移动卡片
+remove-card = 读卡完成，请取走卡片
+recovering = 此卡上次付款被中断：正在查明是否已扣款
+recovered-done = 被中断的付款 { $amount } 已扣款。只入账一次，时间为原付款时间。
+recovered-void = 被中断的付款 { $amount } 未扣款，已作废。
+recovered-uncertain = 无法查明被中断的付款 { $amount } 的结果，由收单方裁定。
+
+approved = 已批准：{ $amount }
+declined = 已拒绝
+not-taken = 未扣款
+uncertain = 未定
+balance-is = 余额：{ $balance }
+
+receipt-merchant = 商户
+receipt-terminal = 终端
+receipt-date = 日期
+receipt-time = 时间
+receipt-type = 类型
+receipt-purchase = 消费
+receipt-amount = 金额
+receipt-card = 卡号
+receipt-tac = TAC
+receipt-before = 交易前余额
+receipt-after = 交易后余额
+receipt-trace = 流水号
+receipt-sequence = 序号
+receipt-offline = 脱机
+receipt-approved = 已批准
+receipt-void = 作废：未扣款
+receipt-uncertain = 未定：由收单方裁定
+receipt-recovered = 中断后恢复
+receipt-unverified = 凭证待收单方核验
+receipt-copy = 副本
+
+history-empty = 没有付款。
+history-payment = 付款
+history-date = 日期和时间
+history-amount = 金额
+history-card = 卡号
+history-state = 状态
+history-sequence = 序号
+history-tac = TAC
+history-sum = 已批准 { $count } 笔，合计 { $amount }；未定 { $uncertain } 笔。
+history-unknown = 日记账中没有付款 { $number }。
+state-approved = 已批准
+state-recovered = 已批准（恢复）
+state-unverified = 已批准（待核验）
+state-void = 作废
+state-open = 中断
+state-uncertain = 未定
+
+doctor-good = 正常
+doctor-bad = 异常
+doctor-warning = 注意
+doctor-configuration = 配置
+doctor-clock = 时钟
+doctor-folder = 目录
+doctor-space = 磁盘空间
+doctor-journal = 日记账
+doctor-service = PC/SC 服务
+doctor-readers = 读卡器
+doctor-card = 顾客读卡器
+doctor-sam = SAM 卡
+doctor-deny-list = 黑名单
+doctor-configuration-good = { $path }，终端 { $terminal }，发卡方 { $issuers } 个
+doctor-clock-good = { $date } { $time }，UTC{ $offset }
+doctor-folder-good = { $path } 能保存写入的数据（fsync 用时 { $micros } 微秒）
+doctor-space-good = 剩余 { $free } MiB
+doctor-space-low = 剩余 { $free } MiB
+    .next = 请尽快清理：付款开始前必须有空间保存记录。
+doctor-journal-good = { $entries } 条记录完好，付款 { $payments } 笔
+doctor-journal-open = { $entries } 条记录完好；{ $open } 笔被中断的付款等待其卡片
+    .next = 请要求再次出示同一张卡，或作为未定记录上传。
+doctor-service-good = 运行中
+doctor-readers-good = { $readers }
+doctor-card-good = { $reader }
+doctor-sam-good = { $reader }，终端机编号 { $number }，序列号 { $serial }
+doctor-deny-list-good = { $cards } 张卡
+doctor-skipped = 未检查：{ $reason }
+doctor-all-good = 付款所需的一切均正常。
