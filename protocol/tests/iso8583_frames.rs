@@ -1,5 +1,5 @@
 //! Third-party frames decode to the listed fields and encode to the same bytes, raw and typed; published MACs agree.
-#![expect(clippy::panic, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod common;
 

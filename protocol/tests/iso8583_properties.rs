@@ -1,5 +1,7 @@
 //! Whatever comes in, the codec answers with a message or an error; whatever it builds, it reads back.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use proptest::prelude::*;
 use protocol::iso8583::*;
 
@@ -170,4 +172,68 @@ fn a_builder_refuses_what_the_table_does_not_have() {
         assert_eq!((error.place, error.reason), (at(no), reason));
     }
     assert_eq!(builder.finish().unwrap_err().reason, Reason::Poisoned);
+}
+
+#[test]
+fn batch_original_and_settlement_fields_keep_what_they_are_given() {
+    use protocol::ids::{BatchNo, Stan};
+    use protocol::iso8583::typed::*;
+    let totals = |minor, count, balance| Totals {
+        debit: Sum { minor, count },
+        credit: Sum { minor: minor / 2, count: 1 },
+        balance,
+    };
+    let settlement = SettlementTotals {
+        domestic: totals(999_999_999_999, 999, Balance::Asked),
+        foreign: totals(2, 3, Balance::NotBalanced),
+        loads: Some(totals(50_000, 4, Balance::Balanced)),
+    };
+    let batch = Batch::management(BatchNo(24), ManagementCode::SETTLEMENT);
+    let original = Original::new(BatchNo(24), Stan(403), MonthDay::new(2, 29));
+    for loads in [settlement.loads, None] {
+        let settlement = SettlementTotals { loads, ..settlement };
+        let mut out = [0; 256];
+        let mut builder = Builder::new(&AES, Mti::SETTLEMENT, &mut out).unwrap();
+        builder.put(&settlement).unwrap().put(&batch).unwrap().put(&original).unwrap();
+        let length = builder.finish().unwrap();
+        let message = Message::parse(&AES, &out[..length]).unwrap();
+        assert_eq!(message.need::<SettlementTotals>(), Ok(settlement));
+        assert_eq!(message.need::<Batch>(), Ok(batch));
+        assert_eq!(message.need::<Original>(), Ok(original));
+    }
+    let mut out = [0; 256];
+    let mut builder = Builder::new(&AES, Mti::SETTLEMENT, &mut out).unwrap();
+    let too_much = SettlementTotals { domestic: totals(1_000_000_000_000, 1, Balance::Asked), ..settlement };
+    assert_eq!(builder.put(&too_much).unwrap_err().reason, Reason::NotDecimal);
+}
+
+#[test]
+fn values_that_no_field_means_are_refused_when_they_are_read() {
+    use protocol::iso8583::typed::*;
+    use protocol::money::Currency;
+    use protocol::time::CardTime;
+    let mut out = [0; 256];
+    let mut builder = Builder::new(&AES, Mti::FINANCIAL, &mut out).unwrap();
+    for (no, number) in [(12, 240_000), (13, 230), (14, 2813), (49, 999)] {
+        builder.number(FieldNo(no), number).unwrap();
+    }
+    let length = builder.finish().unwrap();
+    let message = Message::parse(&AES, &out[..length]).unwrap();
+    let reason = |error: FieldError| error.to_string();
+    assert_eq!(
+        message.get::<CardTime>().map_err(reason).unwrap_err(),
+        "field 12, byte 10: not a time of day"
+    );
+    assert_eq!(
+        message.get::<LocalDate>().map_err(reason).unwrap_err(),
+        "field 13, byte 13: not a day of a year"
+    );
+    assert_eq!(
+        message.get::<Expiry>().map_err(reason).unwrap_err(),
+        "field 14, byte 15: not a year and month"
+    );
+    assert_eq!(
+        message.get::<Currency>().map_err(reason).unwrap_err(),
+        "field 49, byte 17: currency is not supported"
+    );
 }

@@ -5,11 +5,14 @@
 
 mod batch;
 mod card;
+mod settlement;
 
 pub use batch::{Batch, ManagementCode, Original, Tail, TransactionKind};
 pub use card::{
     CardData, CardSequence, EncryptedPin, EntryMode, Expiry, PanEntry, PinEntry, PinLength, Track2,
 };
+
+pub use settlement::{Balance, SettlementTotals, Sum, Totals};
 
 use super::{Builder, Digits, FieldError, FieldNo, Message, Reason, Value};
 use crate::ids::{MerchantId, Stan, TerminalId};
@@ -509,4 +512,27 @@ bytes_field! {
 bytes_field! {
     /// Organisation or operator, field 63.
     Organisation, 63, text
+}
+
+/// Joins numbers of given widths to the digits of a field. The longest such field has 93.
+#[derive(Default)]
+struct Joined {
+    ascii: heapless::Vec<u8, 96>,
+}
+
+impl Joined {
+    /// Appends a number. One that is too large for its width becomes characters that no field takes.
+    fn put(&mut self, number: u64, width: u8) {
+        let mut divisor = 10u64.saturating_pow(u32::from(width));
+        let fits = number < divisor;
+        for _ in 0..width {
+            divisor /= 10;
+            let digit = u8::try_from(number.checked_div(divisor).unwrap_or(0) % 10).unwrap_or(0) | b'0';
+            let _ = self.ascii.push(if fits { digit } else { b'?' });
+        }
+    }
+
+    fn digits(&self) -> Digits<'_> {
+        Digits::ascii(&self.ascii)
+    }
 }

@@ -1,5 +1,7 @@
 //! Published vectors and frames, as the conformance tests read them (`tests/vectors`, `tests/frames`).
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use serde_json::Value;
 
 /// A file under `tests/`, as JSON.

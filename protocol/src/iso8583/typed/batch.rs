@@ -2,7 +2,7 @@
 //!
 //! Acquirers end these fields where they like. The subfields that are present are read, digits after them are kept.
 
-use super::{FieldValue, MonthDay};
+use super::{FieldValue, Joined, MonthDay};
 use crate::ids::{BatchNo, Stan};
 use crate::iso8583::{Builder, Digits, FieldError, FieldNo, Reason, Value};
 use core::fmt;
@@ -116,27 +116,6 @@ impl fmt::Debug for Tail {
     }
 }
 
-/// Joins numbers of given widths to digits.
-#[derive(Default)]
-struct Joined {
-    ascii: heapless::Vec<u8, 32>,
-}
-
-impl Joined {
-    /// A number that is too large for its width becomes a byte that no field takes.
-    fn put(&mut self, number: u64, width: u8) {
-        let mut divisor = 10u64.saturating_pow(u32::from(width));
-        let fits = number < divisor;
-        for _ in 0..width {
-            divisor /= 10;
-            let digit = number.checked_div(divisor).unwrap_or(0) % 10;
-            let digit = u8::try_from(digit).unwrap_or(0) | b'0';
-            // 32 characters hold the longest of these fields, which has 29.
-            let _ = self.ascii.push(if fits { digit } else { b'?' });
-        }
-    }
-}
-
 /// Field 60.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Batch {
@@ -203,7 +182,7 @@ impl FieldValue<'_> for Batch {
             joined.put(u64::from(reader), 1);
         }
         joined.put(self.tail.number, self.tail.digits);
-        builder.digits(Self::FIELD, Digits::ascii(&joined.ascii)).map(|_| ())
+        builder.digits(Self::FIELD, joined.digits()).map(|_| ())
     }
 }
 
@@ -256,6 +235,6 @@ impl FieldValue<'_> for Original {
             joined.put(date.to_number(), 4);
         }
         joined.put(self.tail.number, self.tail.digits);
-        builder.digits(Self::FIELD, Digits::ascii(&joined.ascii)).map(|_| ())
+        builder.digits(Self::FIELD, joined.digits()).map(|_| ())
     }
 }

@@ -4,6 +4,7 @@ use super::{FieldValue, bytes_field, number_field};
 use crate::iso8583::message::SEPARATOR;
 use crate::iso8583::{Builder, Digits, FieldError, FieldNo, Reason, Value};
 use crate::pan::Pan;
+use crate::tlv::{Elements, Limits, Tag, TlvError};
 use core::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -291,4 +292,25 @@ impl FieldValue<'_> for EncryptedPin {
 bytes_field! {
     /// Data of the chip, BER-TLV, field 55.
     CardData, 55, bytes
+}
+
+impl<'a> CardData<'a> {
+    /// The elements at its top level. Host data are flat; what an element holds is the reader's to judge.
+    #[must_use]
+    pub const fn elements(&self) -> Elements<'a> {
+        Elements::new(self.0, Limits { depth: 1, elements: 64, value_bytes: 255 })
+    }
+
+    /// The value of an element.
+    ///
+    /// # Errors
+    /// It is missing, or what stands before it is no BER-TLV.
+    pub fn find(&self, tag: Tag) -> Result<&'a [u8], TlvError> {
+        self.elements()
+            .find_map(|element| match element {
+                Ok(element) => (element.tag == tag).then_some(Ok(element.value)),
+                Err(error) => Some(Err(error)),
+            })
+            .unwrap_or(Err(TlvError::Missing(tag)))
+    }
 }
