@@ -1,5 +1,6 @@
 //! The purse's MACs, keys and APDUs against `tests/vectors/purse_pboc_3des.json` (published values), `purse_aes.json`
 //! (computed from the design by an independent program) and `aes_cmac.json` (RFC 4493, NIST SP 800-38B).
+#![cfg(test)]
 
 use protocol::apdu::Command;
 use protocol::crypto::{aes128_cmac, aes192_cmac, aes256_cmac, des_encrypt, left4};
@@ -244,13 +245,7 @@ fn aes_load(record: &Value) {
         random,
         mac1,
     };
-    answer_matches(
-        expected,
-        "answer_init",
-        |out| answer.encode(out),
-        |data| InitForLoadAnswer::parse(data),
-        answer,
-    );
+    answer_matches(expected, "answer_init", |out| answer.encode(out), InitForLoadAnswer::parse, answer);
     let credit = CreditForLoad { moment: moment(record), mac2 };
     let credit_apdu = apdu(|out| credit.encode(out));
     assert_eq!(credit_apdu, text(expected, "apdu_credit"));
@@ -352,13 +347,7 @@ fn aes_purchase_apdus(record: &Value, terms: &PurchaseTerms, file15: &PublicData
         algorithm,
         random,
     };
-    answer_matches(
-        expected,
-        "answer_init",
-        |out| answer.encode(out),
-        |data| InitForPurchaseAnswer::parse(data),
-        answer,
-    );
+    answer_matches(expected, "answer_init", |out| answer.encode(out), InitForPurchaseAnswer::parse, answer);
 
     let key = CardKeyReference { key_version: KeyVersion(1), algorithm, factors: factors(record) };
     let (amount, kind, moment, digest) = (terms.amount, terms.kind, terms.moment, terms.digest);
