@@ -4,7 +4,7 @@
 //! Refused: chains without progress, chains of more than [`COMPLETION_ROUNDS_MAX`] rounds, answers that outgrow the
 //! caller's buffer, a second `6Cxx` in a row (handed on as the card's answer).
 
-use crate::{Atr, Canceller, CardEvent, CardReader, ReaderError};
+use crate::{Atr, Canceller, CardEvent, CardReader, Malformed, ReaderError};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -67,11 +67,11 @@ impl<R: CardReader> Completing<R> {
                 other => already_sent(other),
             })?;
             if let (0, [0x61, _]) = split(rest, got)? {
-                return Err(ReaderError::BadAnswer("GET RESPONSE brings nothing and announces more"));
+                return Err(ReaderError::BadAnswer(Malformed::NoProgress));
             }
             end = filled.saturating_add(got);
         }
-        Err(ReaderError::BadAnswer("it comes in too many pieces"))
+        Err(ReaderError::BadAnswer(Malformed::TooManyPieces))
     }
 }
 
@@ -85,7 +85,7 @@ fn split(answer: &[u8], length: usize) -> Result<(usize, [u8; SW_BYTES]), Reader
     let (data, sw) = answer
         .get(..length)
         .and_then(|whole| whole.split_last_chunk::<SW_BYTES>())
-        .ok_or(ReaderError::BadAnswer("it has no status word"))?;
+        .ok_or(ReaderError::BadAnswer(Malformed::NoStatusWord))?;
     Ok((data.len(), *sw))
 }
 
@@ -264,7 +264,7 @@ mod tests {
         let one = [0x00, 0xC0, 0x00, 0x00, 0x01];
         assert_eq!(
             run(&SELECT, 16, &[(&SELECT, &[0x61, 0x01]), (&one, &[0x61, 0x01])]),
-            Err(ReaderError::BadAnswer("GET RESPONSE brings nothing and announces more"))
+            Err(ReaderError::BadAnswer(Malformed::NoProgress))
         );
         let card = |_: &[u8], answer: &mut [u8]| {
             answer[..3].copy_from_slice(&[0xAA, 0x61, 0x01]);
@@ -274,7 +274,7 @@ mod tests {
         reader.connect().unwrap();
         assert_eq!(
             reader.transmit(&READ, &mut [0; 4096]),
-            Err(ReaderError::BadAnswer("it comes in too many pieces"))
+            Err(ReaderError::BadAnswer(Malformed::TooManyPieces))
         );
     }
 

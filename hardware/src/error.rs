@@ -1,6 +1,7 @@
 //! What can go wrong between a terminal and a card, told apart by who is at fault and what to do about it.
 
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// Who is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum Fault {
 }
 
 /// The readers that were there when a choice failed, for people: one name a line.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReaderListing(pub Vec<String>);
 
 impl fmt::Display for ReaderListing {
@@ -36,10 +37,26 @@ impl fmt::Display for ReaderListing {
     }
 }
 
+/// How an answer breaks the rules of ISO/IEC 7816-4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Malformed {
+    /// Fewer than 2 bytes.
+    #[error("it has no status word")]
+    NoStatusWord,
+    /// `61xx` as the whole answer to GET RESPONSE.
+    #[error("it announces more and brings nothing")]
+    NoProgress,
+    /// More rounds of GET RESPONSE than any answer needs.
+    #[error("it comes in too many pieces")]
+    TooManyPieces,
+}
+
 /// Why a reader could not do what was asked.
 ///
 /// No variant carries bytes of a command or an answer: they may hold a PIN.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReaderError {
     /// Nothing answers on the PC/SC socket.
@@ -109,7 +126,7 @@ pub enum ReaderError {
     },
     /// An answer without a status word, or an endless chain of partial answers.
     #[error("the card's answer is malformed: {0}")]
-    BadAnswer(&'static str),
+    BadAnswer(Malformed),
     /// A replayed trace and the session differ.
     #[error("replay differs at exchange {exchange}: {difference}")]
     ReplayDiffers {
@@ -118,9 +135,6 @@ pub enum ReaderError {
         /// Where they differ, without the bytes.
         difference: String,
     },
-    /// A trace could not be written.
-    #[error("the trace cannot be written: {0}")]
-    TraceNotWritten(String),
     /// Anything else the PC/SC layer says.
     #[error("PC/SC reports \"{text}\" (0x{code:08X})")]
     Other {
@@ -149,9 +163,7 @@ impl ReaderError {
             | Self::AnswerTooLong { .. }
             | Self::BadAnswer(_) => Fault::Card,
             Self::Cancelled => Fault::Caller,
-            Self::NotConnected | Self::BadCommand | Self::ReplayDiffers { .. } | Self::TraceNotWritten(_) => {
-                Fault::Software
-            }
+            Self::NotConnected | Self::BadCommand | Self::ReplayDiffers { .. } => Fault::Software,
         }
     }
 
@@ -190,9 +202,6 @@ impl ReaderError {
             }
             Self::NotConnected | Self::BadCommand | Self::ReplayDiffers { .. } => {
                 "This is a defect of the software: report it."
-            }
-            Self::TraceNotWritten(_) => {
-                "Check the disk that the trace is written to, or switch the trace off."
             }
             Self::Other { .. } => {
                 "Unplug the reader and plug it in again; if that does not help, report the code."

@@ -1,7 +1,7 @@
 //! A reader in memory: the card is a closure or a [`MemoryCard`] of the same process, and a [`MemorySlot`] in another
 //! hand inserts and removes it. Cards live elsewhere: this crate only carries bytes to them.
 
-use crate::{Atr, Canceller, CardEvent, CardReader, ReaderError};
+use crate::{Atr, Canceller, CardEvent, CardReader, Malformed, ReaderError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -224,7 +224,7 @@ impl<C: MemoryCard + Send + 'static> CardReader for MemoryReader<C> {
             Exchange::Answer(length) if length > answer.len() => {
                 Err(ReaderError::AnswerTooLong { room: answer.len() })
             }
-            Exchange::Answer(length) if length < 2 => Err(ReaderError::BadAnswer("it has no status word")),
+            Exchange::Answer(length) if length < 2 => Err(ReaderError::BadAnswer(Malformed::NoStatusWord)),
             Exchange::Answer(length) => Ok(length),
             Exchange::TooLong => Err(ReaderError::AnswerTooLong { room: answer.len() }),
             Exchange::Silent => Err(ReaderError::Comm),
@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn bad_lengths_of_a_card_are_errors() {
         for (exchange, error) in [
-            (Exchange::Answer(1), ReaderError::BadAnswer("it has no status word")),
+            (Exchange::Answer(1), ReaderError::BadAnswer(Malformed::NoStatusWord)),
             (Exchange::Answer(9), ReaderError::AnswerTooLong { room: 8 }),
             (Exchange::TooLong, ReaderError::AnswerTooLong { room: 8 }),
             (Exchange::Silent, ReaderError::Comm),

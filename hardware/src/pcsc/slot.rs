@@ -3,7 +3,7 @@
 use super::fault::During;
 use super::pattern::{ReaderPair, ReaderPattern};
 use super::service::Service;
-use crate::{ATR_BYTES_MAX, Atr, Canceller, CardEvent, CardReader, ReaderError};
+use crate::{ATR_BYTES_MAX, Atr, Canceller, CardEvent, CardReader, Malformed, ReaderError};
 use core::fmt;
 use pcsc::{Card, Disposition, Error, PNP_NOTIFICATION, Protocol, Protocols, ReaderState, ShareMode, State};
 use std::ffi::{CStr, CString};
@@ -299,7 +299,7 @@ impl CardReader for PcscReader {
         match session.card.transmit(as_sent(command, session.protocol), answer) {
             // vpcd reports a card that vanished under a command as a success without a byte.
             Ok([]) => Err(ReaderError::Comm),
-            Ok(got) if got.len() < 2 => Err(ReaderError::BadAnswer("it has no status word")),
+            Ok(got) if got.len() < 2 => Err(ReaderError::BadAnswer(Malformed::NoStatusWord)),
             Ok(got) => Ok(got.len()),
             Err(Error::InsufficientBuffer) => Err(ReaderError::AnswerTooLong { room }),
             Err(error) => {
