@@ -1,1 +1,2 @@
-//! Skeleton.
+//! The acquirer gateway: access, switch, operations.
+#![forbid(unsafe_code)]

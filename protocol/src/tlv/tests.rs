@@ -1,3 +1,5 @@
+//! BER-TLV: limits, round trips, and agreement with an independent reader.
+
 use super::*;
 use iso7816_tlv::ber;
 use proptest::prelude::*;

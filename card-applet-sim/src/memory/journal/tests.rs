@@ -1,3 +1,5 @@
+//! The journal under power loss at every write, and on every kind of damaged file.
+
 use super::*;
 use crate::memory::{FileMedium, PowerSupply, Powered, RamMedium, Survival};
 

@@ -1,3 +1,5 @@
+//! Double entry against a naive model: every posting, limit and linked group.
+
 use super::chart::{Book, FundingKind, FundingNumber, IssuerNumber, MerchantNumber, code};
 use super::*;
 use crate::accounts::rules::Verdict;

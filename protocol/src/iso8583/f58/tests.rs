@@ -1,3 +1,5 @@
+//! Field 58: offline records round trip, and hostile ones are refused.
+
 use super::*;
 use crate::hex::Hex;
 use crate::time::{CardDate, CardTime};
