@@ -19,12 +19,13 @@ use crate::accounts::{TransactionSeq, TransferSeq};
 use crate::report::{AuditReport, BatchReport, Statement};
 use crate::store::StoreFault;
 use protocol::ids::{
-    Asn, BatchNo, Factor, IssuerId, KeyIndex, KeyVersion, MerchantId, OnlineCounter, SamTerminal, Stan,
-    TermSeq, TerminalId,
+    Asn, BatchNo, Factor, IssuerId, KeyVersion, MerchantId, OnlineCounter, SamTerminal, Stan, TermSeq,
+    TerminalId,
 };
+use protocol::iso8583::f58::{LoadRequest, MAX_RECORDS, RecordAnswer, TransactionRecord};
+use protocol::iso8583::typed::{AuthorisationCode, ResponseCode, RetrievalReference};
 use protocol::money::{Amount, CardAmount, Currency};
-use protocol::purse::mac::{HostTerms, TacTerms};
-use protocol::purse::{Algorithm, CardRandom, Moment, Overdraft, PurseMac, Tac};
+use protocol::purse::{Algorithm, Moment, PurseMac};
 use protocol::time::{Now, Wall};
 
 /// The backend as the gateway sees it.
@@ -43,7 +44,7 @@ pub trait Backend {
 }
 
 /// Most offline records in one message (`posp.md` section 5).
-pub const RECORDS_MAX: usize = 12;
+pub const RECORDS_MAX: usize = MAX_RECORDS;
 /// Most items in one message of a batch upload.
 pub const UPLOAD_MAX: usize = 64;
 
@@ -131,12 +132,12 @@ pub enum HostBody {
         /// The load.
         original: Original,
         /// The record.
-        record: PurseRecord,
+        record: TransactionRecord,
     },
     /// Offline purse records (0320/208), at most [`RECORDS_MAX`].
     OfflineRecords {
         /// In the order of the message.
-        records: Vec<PurseRecord>,
+        records: Vec<TransactionRecord>,
     },
     /// Reversal (0400, 0401) of the message with this identity.
     Reversal {
@@ -187,124 +188,6 @@ pub enum LoadSource {
     Cash,
     /// A merchant's refund onto the purse: owed by the merchant.
     Refund,
-}
-
-/// F58 `RQ`: what the card answered to INITIALIZE FOR LOAD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoadRequest {
-    /// Issuer of the card.
-    pub issuer: IssuerId,
-    /// The card.
-    pub asn: Asn,
-    /// Algorithm byte.
-    pub algorithm: Algorithm,
-    /// The card's random.
-    pub random: CardRandom,
-    /// Load key index.
-    pub key_index: KeyIndex,
-    /// Load key version.
-    pub key_version: KeyVersion,
-    /// Balance before.
-    pub balance: CardAmount,
-    /// Amount, type, terminal number, online counter.
-    pub terms: HostTerms,
-    /// The card's MAC1.
-    pub mac1: PurseMac,
-}
-
-/// State byte of F58 `TA`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RecordState {
-    /// 0: nothing happened on the card.
-    Void,
-    /// 1: done.
-    Done,
-    /// 2: nobody knows.
-    Uncertain,
-    /// 3: proved by the card to a SAM that could not check the proof.
-    Recovered,
-}
-
-impl RecordState {
-    /// The byte of F58.
-    #[must_use]
-    pub const fn byte(self) -> u8 {
-        match self {
-            Self::Void => 0,
-            Self::Done => 1,
-            Self::Uncertain => 2,
-            Self::Recovered => 3,
-        }
-    }
-
-    /// From the byte of F58.
-    #[must_use]
-    pub const fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            0 => Some(Self::Void),
-            1 => Some(Self::Done),
-            2 => Some(Self::Uncertain),
-            3 => Some(Self::Recovered),
-            _ => None,
-        }
-    }
-}
-
-/// F58 `TA`: one transaction of a purse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PurseRecord {
-    /// What the terminal knows of it.
-    pub state: RecordState,
-    /// Issuer of the card.
-    pub issuer: IssuerId,
-    /// Algorithm byte.
-    pub algorithm: Algorithm,
-    /// Version of the TAC key.
-    pub key_version: KeyVersion,
-    /// Overdraft limit.
-    pub overdraft: Overdraft,
-    /// Card, counter, balance after, amount, type, terminal number, sequence, date, time, digest: what the TAC covers.
-    pub terms: TacTerms,
-    /// The TAC, zeros if there is none.
-    pub tac: Tac,
-}
-
-/// Code of F58 `RS` for one record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordCode {
-    /// `00`: booked, now or before.
-    Booked,
-    /// `01`: kept, and a person or a later record decides.
-    Held,
-    /// `63`: the TAC is wrong.
-    WrongTac,
-    /// `94`: another record has this number.
-    Conflict,
-}
-
-impl RecordCode {
-    /// The two characters.
-    #[must_use]
-    pub const fn bytes(self) -> [u8; 2] {
-        match self {
-            Self::Booked => *b"00",
-            Self::Held => *b"01",
-            Self::WrongTac => *b"63",
-            Self::Conflict => *b"94",
-        }
-    }
-
-    /// From the two characters.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 2]) -> Option<Self> {
-        match &bytes {
-            b"00" => Some(Self::Booked),
-            b"01" => Some(Self::Held),
-            b"63" => Some(Self::WrongTac),
-            b"94" => Some(Self::Conflict),
-            _ => None,
-        }
-    }
 }
 
 /// A sum and how many it is of.
@@ -373,112 +256,25 @@ pub enum ItemKey {
     Record(SamTerminal, TermSeq),
 }
 
-/// Field 39.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ResponseCode(pub [u8; 2]);
-
-impl ResponseCode {
-    /// Approved.
-    pub const APPROVED: Self = Self(*b"00");
-    /// No such merchant.
-    pub const NO_MERCHANT: Self = Self(*b"03");
-    /// Do not honour.
-    pub const DO_NOT_HONOUR: Self = Self(*b"05");
-    /// Invalid transaction.
-    pub const INVALID: Self = Self(*b"12");
-    /// Invalid amount.
-    pub const AMOUNT: Self = Self(*b"13");
-    /// No such card.
-    pub const CARD_NUMBER: Self = Self(*b"14");
-    /// Sign in again.
-    pub const SIGN_IN: Self = Self(*b"22");
-    /// Original not found.
-    pub const NOT_FOUND: Self = Self(*b"25");
-    /// Format error.
-    pub const FORMAT: Self = Self(*b"30");
-    /// Lost card.
-    pub const LOST: Self = Self(*b"41");
-    /// Stolen card.
-    pub const STOLEN: Self = Self(*b"43");
-    /// Insufficient funds.
-    pub const FUNDS: Self = Self(*b"51");
-    /// Expired card.
-    pub const EXPIRED: Self = Self(*b"54");
-    /// Not permitted to the cardholder.
-    pub const NOT_PERMITTED: Self = Self(*b"57");
-    /// Not permitted to the terminal.
-    pub const NOT_PERMITTED_TERMINAL: Self = Self(*b"58");
-    /// Amount limit.
-    pub const AMOUNT_LIMIT: Self = Self(*b"61");
-    /// Restricted card.
-    pub const RESTRICTED: Self = Self(*b"62");
-    /// A cryptogram of the card (MAC1, TAC) is wrong.
-    pub const SECURITY: Self = Self(*b"63");
-    /// Amount differs from the original's.
-    pub const AMOUNT_MISMATCH: Self = Self(*b"64");
-    /// Too late: it was reversed before it came.
-    pub const LATE: Self = Self(*b"68");
-    /// Another batch number than the open one.
-    pub const BATCH: Self = Self(*b"77");
-    /// Issuer unavailable.
-    pub const ISSUER_OUT: Self = Self(*b"91");
-    /// Same identity, other content.
-    pub const DUPLICATE: Self = Self(*b"94");
-    /// Totals differ: upload the batch.
-    pub const RECONCILE: Self = Self(*b"95");
-    /// System error.
-    pub const SYSTEM: Self = Self(*b"96");
-    /// Unknown terminal.
-    pub const UNKNOWN_TERMINAL: Self = Self(*b"97");
-
-    /// Whether it is 00.
-    #[must_use]
-    pub fn is_approved(self) -> bool {
-        self == Self::APPROVED
+/// Field 37 of a transaction: its number in 12 decimal digits, so that it is found without an index.
+#[must_use]
+pub fn retrieval_reference(seq: TransactionSeq) -> Option<RetrievalReference> {
+    let mut out = [b'0'; 12];
+    let mut rest = seq.0;
+    for slot in out.iter_mut().rev() {
+        *slot = b'0'.saturating_add(u8::try_from(rest % 10).unwrap_or(0));
+        rest /= 10;
     }
+    RetrievalReference::from_bytes(out)
 }
 
-impl core::fmt::Display for ResponseCode {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(core::str::from_utf8(&self.0).unwrap_or("??"))
-    }
+/// The transaction that a field 37 of ours names; `None` if it is not one of ours.
+#[must_use]
+pub fn transaction_of(reference: RetrievalReference) -> Option<TransactionSeq> {
+    let digits = reference.as_str();
+    let decimal = digits.bytes().all(|byte| byte.is_ascii_digit());
+    decimal.then(|| digits.parse().ok()).flatten().filter(|seq| *seq > 0).map(TransactionSeq)
 }
-
-impl core::fmt::Debug for ResponseCode {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "ResponseCode({self})")
-    }
-}
-
-/// Field 37: the transaction's number in 12 decimal digits, so that it is found without an index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RetrievalReference(pub TransactionSeq);
-
-impl RetrievalReference {
-    /// The 12 characters.
-    #[must_use]
-    pub fn to_bytes(self) -> [u8; 12] {
-        let mut out = [b'0'; 12];
-        let mut rest = self.0.0;
-        for slot in out.iter_mut().rev() {
-            *slot = b'0'.saturating_add(u8::try_from(rest % 10).unwrap_or(0));
-            rest /= 10;
-        }
-        out
-    }
-
-    /// From the 12 characters; `None` if they are no digits.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 12]) -> Option<Self> {
-        let text = core::str::from_utf8(&bytes).ok()?;
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| text.parse().ok()).flatten().map(|seq| Self(TransactionSeq(seq)))
-    }
-}
-
-/// Field 38.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AuthorisationCode(pub [u8; 6]);
 
 /// What a request is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -523,20 +319,19 @@ pub enum AnswerBody {
         mac2: PurseMac,
     },
     /// F58 `RS`, in the order of the records.
-    Records(Vec<RecordAnswer>),
+    Records(Vec<RecordOutcome>),
     /// F48 of 0510: the host's totals.
     Totals(BatchTotals),
 }
 
 /// What became of one offline record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordAnswer {
+pub struct RecordOutcome {
     /// The SAM's number; not on the wire, the terminal knows it.
     pub sam: SamTerminal,
-    /// The SAM's sequence number.
-    pub term_seq: TermSeq,
-    /// What became of it.
-    pub code: RecordCode,
+    /// What F58 `RS` says: 00 booked now or before, 01 kept for a person or a later record to decide, 63 TAC wrong, 94 another
+    /// record has this number.
+    pub answer: RecordAnswer,
 }
 
 /// What an operator asks. All are idempotent: asked again with the same content, they answer [`AdminAnswer::Exists`].

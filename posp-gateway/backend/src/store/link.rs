@@ -139,7 +139,7 @@ impl LinkHash {
         hash.update(identity.trace.0.to_be_bytes());
         hash.update(digest.0);
         hash.update([transaction.kind.number()]);
-        hash.update(transaction.code.0);
+        hash.update(transaction.code.to_bytes());
         hash.update(transaction.amount.map_or(0, protocol::money::Amount::minor).to_be_bytes());
         hash.update(transaction.amount.map_or(0, |amount| amount.currency().numeric()).to_be_bytes());
         hash.update(transaction.original.map_or(0, |seq| seq.0).to_be_bytes());

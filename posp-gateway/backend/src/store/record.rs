@@ -3,8 +3,8 @@
 use crate::accounts::chart::{IssuerNumber, MerchantNumber};
 use crate::accounts::{Account, AccountId, Hold, TransactionSeq, Transfer, TransferSeq};
 use crate::api::{
-    AcquirerId, Alert, AnswerBody, AuthorisationCode, BatchTotals, CardStatus, ContentDigest, Identity,
-    ItemKey, PayerToken, PurseRecord, ResponseCode, UploadItem,
+    AcquirerId, Alert, AnswerBody, BatchTotals, CardStatus, ContentDigest, Identity, ItemKey, PayerToken,
+    UploadItem,
 };
 use crate::report::{BatchState, Difference};
 use crate::store::{CommitNo, Link};
@@ -12,6 +12,8 @@ use protocol::ids::{
     Asn, BatchNo, Factor, IssuerId, KeyVersion, MerchantId, OfflineCounter, OnlineCounter, SamTerminal,
     TermSeq, TerminalId,
 };
+use protocol::iso8583::f58::TransactionRecord;
+use protocol::iso8583::typed::{AuthorisationCode, ResponseCode};
 use protocol::money::{Amount, CardAmount, Currency};
 use protocol::purse::Moment;
 use protocol::time::Wall;
@@ -139,7 +141,7 @@ impl Record {
             Self::Arrival(reference, _) => Key::Arrival(*reference),
             Self::Card(card) => Key::Card(card.id),
             Self::Load(load) => Key::Load(load.card, load.counter),
-            Self::Record(record) => Key::Record(record.content.terms.terminal, record.content.terms.term_seq),
+            Self::Record(record) => Key::Record(record.content.terminal, record.content.term_seq),
             Self::Claim(card, counter, ..) => Key::Claim(*card, *counter),
             Self::Alert(number, _) => Key::Alert(*number),
             Self::Link(link) => Key::Link(link.number),
@@ -415,7 +417,7 @@ pub enum RecordStanding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OfflineRecord {
     /// As uploaded.
-    pub content: PurseRecord,
+    pub content: TransactionRecord,
     /// How it stands.
     pub standing: RecordStanding,
     /// The merchant it was booked to.
