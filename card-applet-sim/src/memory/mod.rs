@@ -79,6 +79,13 @@ impl Batch {
         self
     }
 
+    /// What the batch will make of an object: `None` if it does not touch it, `Some(None)` if it removes it.
+    #[must_use]
+    pub fn pending(&self, id: ObjectId) -> Option<Option<&[u8]>> {
+        let change = self.changes.iter().rev().find(|(changed, _)| *changed == id)?;
+        Some(change.1.as_ref().map(|bytes| bytes.as_slice()))
+    }
+
     /// Whether it changes nothing.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
