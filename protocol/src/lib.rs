@@ -13,17 +13,24 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod aes_key;
 pub mod apdu;
 pub mod bytes;
 pub mod crypto;
+pub mod des_key;
+pub mod dukpt;
+pub mod enrolment;
 pub mod hex;
 pub mod host_mac;
 pub mod ids;
 pub mod iso8583;
+pub mod keyblock;
 pub mod money;
 pub mod pan;
+pub mod pin;
 pub mod purse;
 pub mod sam;
 pub mod secret;
 pub mod time;
 pub mod tlv;
+pub mod working_keys;
