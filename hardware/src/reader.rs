@@ -17,7 +17,7 @@ pub const ATR_BYTES_MAX: usize = 33;
 
 /// A card came or went. A reader reports these strictly in turn, starting with `Inserted`: a card that is already
 /// there at the first call is inserted, and one that was swapped between two calls is reported as removed and then
-/// inserted.
+/// inserted. An error that says the reader or its daemon is gone stands for a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CardEvent {
     /// A card is in the field.

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test code: a failed unwrap is how a test fails")]
 
 use hardware::pcsc::{self, PcscReader, ReaderPattern, ReaderWatch, Sharing};
-use hardware::{Atr, CardEvent, CardReader, Exchange, MemoryCard, Power, ReaderError, SlotState};
+use hardware::{Atr, CardEvent, CardReader, Completing, Exchange, MemoryCard, Power, ReaderError, SlotState};
 use std::time::{Duration, Instant};
 use tests::daemon::{Daemon, READER_NAME, VPCD_PORT, isolated};
 use tests::virtual_card::VirtualCard;
@@ -201,11 +201,9 @@ fn a_restart_that_nobody_noticed_costs_the_session_and_nothing_else() {
         let _card = card();
         let error = ping(&mut reader).unwrap_err();
         assert!(error.may_have_run() && error.ends_session(), "{error:?}");
-        let started = Instant::now();
-        while reader.connect().is_err() {
-            assert!(started.elapsed() < SOON);
-            let _event = reader.next_event(SOON);
-        }
+        assert_eq!(reader.next_event(SOON), Ok(CardEvent::Removed));
+        assert_eq!(reader.next_event(SOON), Ok(CardEvent::Inserted));
+        reader.connect().unwrap();
         assert_eq!(ping(&mut reader), Ok(1));
     });
 }
@@ -231,6 +229,83 @@ fn no_reader_is_said_and_a_reader_that_comes_is_found() {
         }
         reader.connect().unwrap();
         assert_eq!(ping(&mut reader), Ok(1));
+    });
+}
+
+#[test]
+fn a_reader_that_is_gone_is_called_unplugged_and_found_when_it_is_back() {
+    isolated("a_reader_that_is_gone_is_called_unplugged_and_found_when_it_is_back", || {
+        let mut daemon = Daemon::start();
+        let first = card();
+        let mut reader = card_slot();
+        reader.wait_for(CardEvent::Inserted, SOON).unwrap();
+        let mut connecting = card_slot();
+        connecting.connect().unwrap();
+        connecting.disconnect().unwrap();
+        drop(first);
+        daemon.detach_reader();
+        daemon.restart();
+        let unplugged = ReaderError::Unplugged { reader: format!("{READER_NAME} 00 00") };
+        assert_eq!(connecting.connect(), Err(unplugged.clone()));
+        assert_eq!(connecting.connect(), Err(ReaderError::NoReader), "then it is one of no readers");
+        assert_eq!(reader.next_event(SOON), Ok(CardEvent::Removed), "the card went first");
+        assert_eq!(reader.next_event(SOON), Err(unplugged));
+        assert_eq!(reader.next_event(Duration::from_millis(100)), Err(ReaderError::Timeout));
+        daemon.attach_reader();
+        daemon.restart();
+        let _card = card();
+        let started = Instant::now();
+        while reader.next_event(SOON) != Ok(CardEvent::Inserted) {
+            assert!(started.elapsed() < SOON);
+        }
+        reader.connect().unwrap();
+        assert_eq!(ping(&mut reader), Ok(1));
+        assert!(connecting.connect().is_err_and(|error| error == ReaderError::InUse));
+    });
+}
+
+#[test]
+fn a_driver_loop_over_a_missing_daemon_does_not_spin() {
+    isolated("a_driver_loop_over_a_missing_daemon_does_not_spin", || {
+        let mut reader = card_slot();
+        let started = Instant::now();
+        let mut turns = 0;
+        while started.elapsed() < Duration::from_secs(1) {
+            assert_eq!(reader.next_event(SOON), Err(ReaderError::NoDaemon));
+            turns += 1;
+        }
+        assert!(turns <= 6, "{turns} turns in a second");
+        let canceller = reader.canceller();
+        canceller.cancel();
+        assert_eq!(reader.next_event(SOON), Err(ReaderError::Cancelled));
+    });
+}
+
+#[test]
+fn a_t0_card_gives_complete_answers_through_the_real_daemon() {
+    isolated("a_t0_card_gives_complete_answers_through_the_real_daemon", || {
+        let _daemon = Daemon::start();
+        let mut commands = Vec::new();
+        let card = move |command: &[u8], answer: &mut [u8]| {
+            commands.push(command.to_vec());
+            let given: &[u8] = match commands.len() {
+                1 => &[0x61, 0x03],
+                2 => &[0x6C, 0x02],
+                _ => &[commands[0].len() as u8, commands[2][4], 0x90, 0x00],
+            };
+            answer[..given.len()].copy_from_slice(given);
+            Exchange::Answer(given.len())
+        };
+        let _card = VirtualCard::insert(VPCD_PORT, &[0x3B, 0x00], card).unwrap();
+        let mut inner = card_slot();
+        inner.wait_for(CardEvent::Inserted, SOON).unwrap();
+        let mut reader = Completing::new(inner);
+        reader.connect().unwrap();
+        let mut answer = [0; 258];
+        let select = [0x00, 0xA4, 0x00, 0x00, 0x02, 0x3F, 0x00, 0x00];
+        let length = reader.transmit(&select, &mut answer).unwrap();
+        // Over T=0 the command goes out without its Le; GET RESPONSE is repeated with the length the card names.
+        assert_eq!(answer[..length], [7, 2, 0x90, 0x00]);
     });
 }
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 /// Between two attempts to reach a daemon that was not there at the last one. There is nothing to wait on: its socket
 /// does not exist.
 const DAEMON_PAUSE_MAX: Duration = Duration::from_millis(250);
+/// A daemon that dies under more waits in a row than this is as good as none.
+const RESTARTS_MAX: usize = 3;
 /// A cancellation that meets a wait which is about to begin is repeated after this time, this often.
 const CANCEL_REPEAT: Duration = Duration::from_millis(5);
 const CANCEL_REPEATS_MAX: usize = 400;
@@ -63,6 +65,15 @@ impl Waiter {
     }
 }
 
+/// How a wait ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// A state changed.
+    Changed,
+    /// The daemon died and is back: what was known of its readers is void, its event counters too.
+    Restarted,
+}
+
 /// A connection to the daemon.
 #[derive(Default)]
 pub(super) struct Service {
@@ -70,6 +81,8 @@ pub(super) struct Service {
     waiter: Arc<Waiter>,
     /// The last attempt to reach the daemon failed.
     lost: bool,
+    /// Waits in a row under which the daemon died and came back.
+    restarts: usize,
 }
 
 impl Service {
@@ -106,6 +119,10 @@ impl Service {
             if let Err(lost) = self.context() {
                 return lost;
             }
+            // The daemon is back already, but the exchange died with the old one.
+            if matches!(during, During::Exchange(_)) {
+                return ReaderError::Comm;
+            }
         }
         meaning(error, during)
     }
@@ -135,7 +152,11 @@ impl Service {
     }
 
     /// Waits until a state differs from what `states` say, at most `timeout`.
-    pub(super) fn wait(&mut self, states: &mut [ReaderState], timeout: Duration) -> Result<(), ReaderError> {
+    pub(super) fn wait(
+        &mut self,
+        states: &mut [ReaderState],
+        timeout: Duration,
+    ) -> Result<Waited, ReaderError> {
         let context = self.context()?;
         {
             let mut gate = self.waiter.lock();
@@ -154,7 +175,28 @@ impl Service {
         if cancelled {
             return Err(ReaderError::Cancelled);
         }
-        outcome.map_err(|error| self.diagnose(error, During::Service))
+        match outcome {
+            Ok(()) => {
+                self.restarts = 0;
+                Ok(Waited::Changed)
+            }
+            Err(error) if daemon_is_lost(error) => self.begin_anew(),
+            Err(error) => {
+                self.restarts = 0;
+                Err(meaning(error, During::Service))
+            }
+        }
+    }
+
+    fn begin_anew(&mut self) -> Result<Waited, ReaderError> {
+        self.context = None;
+        self.restarts = self.restarts.saturating_add(1);
+        if self.restarts > RESTARTS_MAX {
+            self.restarts = 0;
+            self.lost = true;
+            return Err(ReaderError::NoDaemon);
+        }
+        self.context().map(|_| Waited::Restarted)
     }
 
     pub(super) fn canceller(&self) -> Canceller {

@@ -2,7 +2,7 @@
 
 use super::fault::During;
 use super::pattern::{ReaderPair, ReaderPattern};
-use super::service::Service;
+use super::service::{Service, Waited};
 use crate::{ATR_BYTES_MAX, Atr, Canceller, CardEvent, CardReader, Malformed, ReaderError};
 use core::fmt;
 use pcsc::{Card, Disposition, Error, PNP_NOTIFICATION, Protocol, Protocols, ReaderState, ShareMode, State};
@@ -49,6 +49,8 @@ pub struct PcscReader {
     seen: CardEvent,
     /// The daemon's event counter when `Inserted` was reported: another value means that the card was swapped.
     seen_count: u32,
+    /// `label` is a reader's name.
+    named: bool,
     /// The last attempt to find the device failed, and was reported.
     missing: bool,
 }
@@ -73,6 +75,7 @@ impl PcscReader {
             watched: None,
             seen: CardEvent::Removed,
             seen_count: 0,
+            named: false,
             missing: false,
         }
     }
@@ -94,10 +97,18 @@ impl PcscReader {
             return Ok(name.clone());
         }
         let names = self.service.names()?;
-        let name = self.pattern.choose(&names)?;
+        let name = match self.pattern.choose(&names) {
+            Ok(name) => name,
+            // A reader that was there is unplugged; from then on it is a missing one.
+            Err(ReaderError::NoReader | ReaderError::NoSuchReader { .. }) if self.named => {
+                return Err(self.unplugged());
+            }
+            Err(error) => return Err(error),
+        };
         let chosen = CString::new(name).map_err(|_| ReaderError::NoReader)?;
         self.label = name.to_owned();
         self.name = Some(chosen.clone());
+        self.named = true;
         self.missing = false;
         Ok(chosen)
     }
@@ -110,11 +121,18 @@ impl PcscReader {
         self.session = None;
     }
 
+    /// Draws the consequence of an error for what is known of the device.
+    fn note(&mut self, error: &ReaderError) {
+        match error {
+            ReaderError::Unplugged { .. } | ReaderError::NoReader => drop(self.unplugged()),
+            ReaderError::NoDaemon => self.forget_device(),
+            _ => {}
+        }
+    }
+
     fn fail(&mut self, error: Error, during: During<'_>) -> ReaderError {
         let error = self.service.diagnose(error, during);
-        if matches!(error, ReaderError::NoDaemon | ReaderError::Unplugged { .. } | ReaderError::NoReader) {
-            self.forget_device();
-        }
+        self.note(&error);
         tracing::debug!(reader = %self.label, %error, "the reader failed");
         error
     }
@@ -124,7 +142,7 @@ impl PcscReader {
         let mut pnp = [ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)];
         // The first call only fetches how many readers there are, so that one which comes before the second is seen.
         match self.service.wait(&mut pnp, Duration::ZERO) {
-            Ok(()) | Err(ReaderError::Timeout) => {}
+            Ok(_) | Err(ReaderError::Timeout) => {}
             Err(error) => return Err(error),
         }
         let [state] = &mut pnp;
@@ -134,7 +152,7 @@ impl PcscReader {
             Err(ReaderError::NoReader | ReaderError::NoSuchReader { .. }) => {}
             Err(error) => return Err(error),
         }
-        self.service.wait(&mut pnp, timeout)
+        self.service.wait(&mut pnp, timeout).map(|_| ())
     }
 
     /// The slot's state as far as it is known, choosing the device first if need be.
@@ -147,7 +165,7 @@ impl PcscReader {
             let name = match self.chosen() {
                 Ok(name) => name,
                 Err(error) => {
-                    self.missing = matches!(error, ReaderError::NoReader | ReaderError::NoSuchReader { .. });
+                    self.missing |= matches!(error, ReaderError::NoReader | ReaderError::NoSuchReader { .. });
                     return Err(error);
                 }
             };
@@ -182,7 +200,13 @@ impl PcscReader {
         };
         let outcome = self.service.wait(&mut watched.states, timeout);
         match outcome {
-            Ok(()) => {
+            Ok(Waited::Restarted) => {
+                // The old daemon's session and card went with it, also if the card is in the field of the new one.
+                let seen = self.seen;
+                self.forget_device();
+                Ok((seen == CardEvent::Inserted).then_some(CardEvent::Removed))
+            }
+            Ok(Waited::Changed) => {
                 watched.states.iter_mut().for_each(ReaderState::sync_current_state);
                 let [slot, _] = &watched.states;
                 if slot.current_state().intersects(State::UNKNOWN | State::UNAVAILABLE) {
@@ -204,8 +228,9 @@ impl PcscReader {
     }
 
     fn unplugged(&mut self) -> ReaderError {
-        let reader = self.label.clone();
+        let reader = std::mem::replace(&mut self.label, self.pattern.to_string());
         self.forget_device();
+        self.named = false;
         self.missing = true;
         ReaderError::Unplugged { reader }
     }
@@ -219,11 +244,7 @@ impl PcscReader {
         let card = self
             .service
             .call(During::PowerUp(&label), |context| context.connect(name, sharing, Protocols::ANY))
-            .inspect_err(|error| {
-                if matches!(error, ReaderError::NoDaemon | ReaderError::Unplugged { .. }) {
-                    self.forget_device();
-                }
-            })?;
+            .inspect_err(|error| self.note(error))?;
         Ok(Session { card, protocol: None })
     }
 

@@ -1,6 +1,6 @@
 //! What is attached: a listing, and a wait for it to change (hot plug).
 
-use super::service::Service;
+use super::service::{Service, Waited};
 use crate::{Atr, Canceller, ReaderError, SlotState};
 use core::fmt;
 use pcsc::{PNP_NOTIFICATION, ReaderState, State};
@@ -70,9 +70,9 @@ impl ReaderWatch {
             )
             .collect();
         match self.service.wait(&mut self.states, Duration::ZERO) {
-            Ok(()) | Err(ReaderError::Timeout) => {}
-            // A reader left between the two calls: the listing shows what is left.
-            Err(ReaderError::NoReader) => self.states.clear(),
+            Ok(Waited::Changed) | Err(ReaderError::Timeout) => {}
+            // A reader left between the two calls, or all did: the next call looks again.
+            Ok(Waited::Restarted) | Err(ReaderError::NoReader) => self.states.clear(),
             Err(error) => return Err(error),
         }
         self.states.iter_mut().for_each(ReaderState::sync_current_state);
@@ -89,7 +89,7 @@ impl ReaderWatch {
             return self.now();
         }
         match self.service.wait(&mut self.states, timeout) {
-            Ok(()) | Err(ReaderError::NoReader) => self.now(),
+            Ok(_) | Err(ReaderError::NoReader) => self.now(),
             Err(error) => {
                 if !matches!(error, ReaderError::Timeout | ReaderError::Cancelled) {
                     self.states.clear();
