@@ -31,6 +31,7 @@ pub mod pin;
 pub mod purse;
 pub mod sam;
 pub mod secret;
+pub mod signin;
 pub mod time;
 pub mod tlv;
 pub mod working_keys;
