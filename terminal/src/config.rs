@@ -4,10 +4,12 @@
 
 use console::log::Format;
 use console::{Failure, code};
+use flow::profile::{AID_BYTES_MAX, Aid, ISSUERS_MAX, IssuerProfile, KEY_VERSIONS_MAX, Profile};
 use protocol::hex;
 use protocol::ids::{Asn, Factor, IssuerId, KeyIndex, KeyVersion, MerchantId, TerminalId};
-use protocol::money::{Amount, Currency};
-use protocol::purse::Suite;
+use protocol::money::{Amount, CardAmount, Currency};
+use protocol::purse::{AID_SUITE_00, AID_SUITE_10, Suite};
+use protocol::time::{CardDate, CardTime};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use std::collections::HashSet;
@@ -22,8 +24,6 @@ pub const DEFAULT: &str = include_str!("default.toml");
 pub const ENVIRONMENT_PREFIX: &str = "TAPLINE_TERMINAL";
 /// Longest name or place on a receipt, in characters (ISO 8583 field 43 has 40 for both).
 pub const NAME_CHARS_MAX: usize = 40;
-/// Most key versions of one issuer in use at once.
-pub const KEY_VERSIONS_MAX: usize = 8;
 /// Most cards of a deny list that is held in memory.
 pub const DENY_LIST_CARDS_MAX: usize = 1_000_000;
 
@@ -48,9 +48,6 @@ pub struct Settings {
     /// Accepted issuers.
     #[serde(rename = "issuer")]
     pub issuers: Vec<IssuerSettings>,
-    /// Purse applications in the order they are tried.
-    #[serde(rename = "application")]
-    pub applications: Vec<Application>,
 }
 
 /// Who this terminal is, towards customers and the acquirer.
@@ -125,30 +122,21 @@ pub struct IssuerSettings {
     /// The issuer field of file 15.
     #[serde(deserialize_with = "issuer_id")]
     pub id: IssuerId,
-    /// Suites accepted of its cards.
-    #[serde(deserialize_with = "suites")]
-    pub suites: Vec<Suite>,
+    /// The one suite accepted of its cards.
+    #[serde(deserialize_with = "suite")]
+    pub suite: Suite,
+    /// Name of its purse application; `None`: the suite's usual one.
+    #[serde(default, deserialize_with = "aid")]
+    pub aid: Option<Aid>,
     /// Versions of its purchase key in use.
     #[serde(deserialize_with = "key_versions")]
-    pub key_versions: Vec<KeyVersion>,
+    pub key_versions: heapless::Vec<KeyVersion, KEY_VERSIONS_MAX>,
     /// Index of the purchase key on the card.
     #[serde(default = "first_key", deserialize_with = "key_index")]
     pub key_index: KeyIndex,
     /// Diversification factors above the card's own, nearest to the card first (as on the wire).
     #[serde(default, deserialize_with = "factors")]
-    pub factors: Vec<Factor>,
-}
-
-/// A purse application to look for.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Application {
-    /// Its suite.
-    #[serde(deserialize_with = "suite")]
-    pub suite: Suite,
-    /// Its DF name.
-    #[serde(deserialize_with = "aid")]
-    pub aid: Vec<u8>,
+    pub factors: heapless::Vec<Factor, 2>,
 }
 
 /// Where local time comes from.
@@ -163,6 +151,26 @@ impl Zone {
         let moment = jiff::Timestamp::from_millisecond(wall.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         i16::try_from(zone.to_offset(moment).seconds() / 60).unwrap_or(0)
     }
+}
+
+/// A local date and time with its offset, for machines: `2026-11-22T18:30:05+08:00`.
+#[must_use]
+pub fn stamp(zone: &Zone, date: CardDate, time: CardTime) -> String {
+    let civil: Option<jiff::civil::DateTime> = format!("{date}T{time}").parse().ok();
+    let zone = zone.0.clone().unwrap_or_else(jiff::tz::TimeZone::system);
+    let moment = civil.and_then(|civil| zone.to_ambiguous_timestamp(civil).compatible().ok());
+    match moment {
+        Some(moment) => format!("{date}T{time}{}", offset_text(zone.to_offset(moment).seconds() / 60)),
+        None => format!("{date}T{time}"),
+    }
+}
+
+/// `+08:00`
+#[must_use]
+pub fn offset_text(minutes_east: i32) -> String {
+    let sign = if minutes_east < 0 { '-' } else { '+' };
+    let minutes = minutes_east.unsigned_abs();
+    format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
 impl Default for ReaderSettings {
@@ -193,9 +201,9 @@ impl Settings {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Failure> {
         let mut settings: Self = console::config::load(path, ENVIRONMENT_PREFIX, environment)?;
-        settings.limit().map_err(|reason| unfit(path, "sale.limit", reason))?;
-        if settings.issuers.is_empty() || settings.applications.is_empty() {
-            return Err(unfit(path, "issuer, application", "at least one of each is needed"));
+        settings.profile().map_err(|reason| unfit(path, "sale.limit", reason))?;
+        if !(1..=ISSUERS_MAX).contains(&settings.issuers.len()) {
+            return Err(unfit(path, "issuer", "1 to 16 issuers are needed"));
         }
         // A path in the file is meant from where the file is.
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -215,6 +223,25 @@ impl Settings {
             Some(text) => Amount::parse(text, self.terminal.currency),
             None => Ok(Amount::new(u64::from(u32::MAX), self.terminal.currency)),
         }
+    }
+
+    /// What the flows accept.
+    ///
+    /// # Errors
+    /// The limit is no amount of a card.
+    pub fn profile(&self) -> Result<Profile, protocol::money::MoneyError> {
+        let most = CardAmount::try_from(self.limit()?)?;
+        let profile = |issuer: &IssuerSettings| IssuerProfile {
+            issuer: issuer.id,
+            aid: issuer.aid.clone().unwrap_or_else(|| usual_aid(issuer.suite)),
+            suite: issuer.suite,
+            key_versions: issuer.key_versions.clone(),
+            key_index: issuer.key_index,
+            upper_factors: issuer.factors.clone(),
+            currency: self.terminal.currency,
+            single_payment_max: most,
+        };
+        Ok(Profile { issuers: self.issuers.iter().map(profile).collect() })
     }
 
     /// How long a customer has to present a card.
@@ -319,55 +346,54 @@ fn key_index<'de, D: Deserializer<'de>>(source: D) -> Result<KeyIndex, D::Error>
     u8::deserialize(source).map(KeyIndex)
 }
 
-fn key_versions<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<KeyVersion>, D::Error> {
-    let versions: Vec<u8> = Vec::deserialize(source)?;
-    if versions.is_empty() || versions.len() > KEY_VERSIONS_MAX {
-        return Err(de::Error::invalid_length(versions.len(), &"1 to 8 key versions"));
+/// A list of at most `N`, each read by `read`.
+fn list<'de, D: Deserializer<'de>, S: Deserialize<'de>, T, const N: usize>(
+    source: D,
+    least: usize,
+    expected: &'static str,
+    read: impl Fn(S) -> Option<T>,
+) -> Result<heapless::Vec<T, N>, D::Error> {
+    let items: Vec<S> = Vec::deserialize(source)?;
+    let count = items.len();
+    if !(least..=N).contains(&count) {
+        return Err(de::Error::invalid_length(count, &expected));
     }
-    Ok(versions.into_iter().map(KeyVersion).collect())
+    let list: heapless::Vec<T, N> = items.into_iter().filter_map(read).collect();
+    if list.len() == count { Ok(list) } else { Err(de::Error::custom(format!("expected {expected}"))) }
 }
 
-fn factors<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Factor>, D::Error> {
-    let texts: Vec<String> = Vec::deserialize(source)?;
-    if texts.len() > 2 {
-        return Err(de::Error::invalid_length(texts.len(), &"at most 2 factors above the card's own"));
-    }
-    let read = |text: &String| {
-        text.parse()
-            .map_err(|_| de::Error::invalid_value(de::Unexpected::Str(text), &"16 hexadecimal digits"))
-    };
-    texts.iter().map(read).collect()
+fn key_versions<'de, D: Deserializer<'de>>(
+    source: D,
+) -> Result<heapless::Vec<KeyVersion, KEY_VERSIONS_MAX>, D::Error> {
+    list(source, 1, "1 to 4 key versions", |version: u8| Some(KeyVersion(version)))
 }
 
-fn suite_named(name: &str) -> Option<Suite> {
-    match name {
-        "aes" => Some(Suite::Aes),
-        "3des" => Some(Suite::Des),
-        _ => None,
-    }
+fn factors<'de, D: Deserializer<'de>>(source: D) -> Result<heapless::Vec<Factor, 2>, D::Error> {
+    list(source, 0, "at most 2 factors of 16 hexadecimal digits each", |text: String| text.parse().ok())
 }
 
 fn suite<'de, D: Deserializer<'de>>(source: D) -> Result<Suite, D::Error> {
-    text(source, "\"aes\" or \"3des\"", suite_named)
+    text(source, "\"aes\" or \"3des\"", |name| match name {
+        "aes" => Some(Suite::Aes),
+        "3des" => Some(Suite::Des),
+        _ => None,
+    })
 }
 
-fn suites<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Suite>, D::Error> {
-    let names: Vec<String> = Vec::deserialize(source)?;
-    if names.is_empty() || names.len() > 2 {
-        return Err(de::Error::invalid_length(names.len(), &"\"aes\", \"3des\" or both"));
-    }
-    let read = |name: &String| {
-        suite_named(name)
-            .ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(name), &"\"aes\" or \"3des\""))
+fn usual_aid(suite: Suite) -> Aid {
+    let bytes = match suite {
+        Suite::Aes => AID_SUITE_10,
+        Suite::Des => AID_SUITE_00,
     };
-    names.iter().map(read).collect()
+    bytes.into_iter().collect()
 }
 
-fn aid<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<u8>, D::Error> {
+fn aid<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Aid>, D::Error> {
     text(source, "10 to 32 hexadecimal digits (5 to 16 bytes)", |text| {
-        let mut bytes = [0; 16];
+        let mut bytes = [0; AID_BYTES_MAX];
         let length = hex::decode_into(text, &mut bytes).ok()?;
-        bytes.get(..length).filter(|bytes| bytes.len() >= 5).map(<[u8]>::to_vec)
+        let bytes = bytes.get(..length).filter(|bytes| bytes.len() >= 5)?;
+        Aid::from_slice(bytes).ok().map(Some)
     })
 }
 
@@ -433,9 +459,10 @@ mod tests {
         assert_eq!(settings.limit().unwrap(), Amount::new(100_000, Currency::CNY));
         assert_eq!(settings.reader.wait_s, ReaderSettings::default().wait_s);
         assert_eq!(settings.log.filter, LogSettings::default().filter);
-        assert_eq!(settings.applications[0].aid, protocol::purse::AID_SUITE_10);
-        assert_eq!(settings.applications[1].aid, protocol::purse::AID_SUITE_00);
-        assert_eq!(settings.issuers[0].suites, [Suite::Aes]);
+        let profile = settings.profile().unwrap();
+        assert_eq!(profile.issuers[0].aid, AID_SUITE_10);
+        assert_eq!(profile.issuers[0].suite, Suite::Aes);
+        assert_eq!(profile.issuers[0].single_payment_max, CardAmount(100_000));
     }
 
     #[test]
@@ -448,7 +475,7 @@ mod tests {
             ("zone", "\"Mars/Olympus\"", "IANA zone"),
             ("wait_s", "0", "1 to 3600"),
             ("limit", "\"12,50\"", "sale.limit"),
-            ("suites", "[\"sm4\"]", "\"aes\" or \"3des\""),
+            ("suite", "\"sm4\"", "\"aes\" or \"3des\""),
             ("key_versions", "[]", "key versions"),
             ("factors", "[\"00\"]", "16 hexadecimal digits"),
             ("folder", "5", "expected"),

@@ -6,5 +6,9 @@
 
 mod cli;
 pub mod config;
+pub mod devices;
+pub mod driver;
 pub mod fault;
 pub mod journal;
+pub mod receipt;
+pub mod words;

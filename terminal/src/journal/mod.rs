@@ -1,10 +1,151 @@
 //! The terminal's journal: what it intends before it does it, and what became of it (ARCHITECTURE.md, invariants 2 and 5).
+//!
+//! [`Journal::commit`] is the seam: a batch is durable when it returns, or nothing of it is there. Entries are kept as
+//! `flow` writes them and never change; beside them stands one row for each payment, which recovery and search use.
 
+mod payment;
+mod search;
 mod store;
 
-pub use store::{Entry, EntrySeq, FREE_BYTES_MIN, Store, VERSION};
+pub use payment::{Payment, State};
+pub use search::{HISTORY_MAX, Search, Sums};
+pub use store::FREE_BYTES_MIN;
+pub(crate) use store::free_bytes;
 
+use flow::record::{CardId, DebitIntent, ENTRY_BYTES_MAX, JournalEntry, RecordId};
+use protocol::time::Wall;
 use std::io;
+use std::path::Path;
+use store::{Entry, Store};
+
+/// The journal's name in the data folder.
+pub const FILE_NAME: &str = "journal.db";
+
+/// Entries that become durable together, with the time of writing.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// When.
+    pub wall: Wall,
+    /// What, in order.
+    pub entries: Vec<JournalEntry>,
+}
+
+impl Batch {
+    /// A batch of one.
+    #[must_use]
+    pub fn of(entry: JournalEntry, wall: Wall) -> Self {
+        Self { wall, entries: vec![entry] }
+    }
+}
+
+/// What a look through the whole journal found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Entries, all intact.
+    pub entries: u64,
+    /// Payments.
+    pub payments: u64,
+    /// Interrupted ones that wait for their card.
+    pub open: u64,
+}
+
+/// An open journal. One process has it open at a time.
+#[derive(Debug)]
+pub struct Journal {
+    store: Store,
+}
+
+impl Journal {
+    /// Creates an empty journal, or opens the one that is there.
+    ///
+    /// # Errors
+    /// Another file in its place, one that is open elsewhere, or a disk that refuses.
+    pub fn create(path: &Path) -> Result<Self, StoreFault> {
+        Ok(Self { store: Store::create(path)? })
+    }
+
+    /// Opens the journal that must be there: a terminal that lost its journal must not sell as if nothing had been.
+    ///
+    /// # Errors
+    /// None there, one that is open elsewhere, foreign, newer, damaged, or a disk that refuses.
+    pub fn open(path: &Path) -> Result<Self, StoreFault> {
+        Ok(Self { store: Store::open(path)? })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// Makes a batch durable; the numbers are those of its entries, in order.
+    ///
+    /// # Errors
+    /// Nothing of it is stored. A new intent is refused while there is not room for what it will need until it is
+    /// resolved, or while another debit of its card is open.
+    pub fn commit(&mut self, batch: &Batch) -> Result<Vec<RecordId>, StoreFault> {
+        let begins = batch.entries.iter().any(|entry| matches!(entry, JournalEntry::Intent(_)));
+        if begins && self.store.free_bytes()? < FREE_BYTES_MIN {
+            return Err(StoreFault::Full);
+        }
+        let entries =
+            batch.entries.iter().map(|entry| encode(entry, batch.wall)).collect::<Result<Vec<_>, _>>()?;
+        let mut records = batch.entries.iter();
+        self.store.append(&entries, |transaction, entry, id| match records.next() {
+            Some(record) => payment::project(transaction, record, id, entry.wall),
+            None => Ok(()),
+        })
+    }
+
+    /// The debit of this card that was interrupted and not resolved.
+    ///
+    /// # Errors
+    /// The disk cannot be read, or an entry is damaged.
+    pub fn open_debit(&self, card: &CardId) -> Result<Option<(RecordId, DebitIntent)>, StoreFault> {
+        let id = payment::open_of(self.store.db(), card)?;
+        id.map(|id| Ok((id, self.intent(id)?))).transpose()
+    }
+
+    /// Whether a debit of this card ended with a wrong MAC2 since `since`.
+    ///
+    /// # Errors
+    /// The disk cannot be read.
+    pub fn gave_wrong_proof_since(&self, card: &CardId, since: Wall) -> Result<bool, StoreFault> {
+        payment::wrong_proof_since(self.store.db(), card, since)
+    }
+
+    /// The intent stored under this number.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged.
+    pub fn intent(&self, id: RecordId) -> Result<DebitIntent, StoreFault> {
+        match decode(&self.store.body(id)?)? {
+            JournalEntry::Intent(intent) => Ok(intent),
+            JournalEntry::Resolved { .. } => Err(StoreFault::Damaged(format!("entry {} is no intent", id.0))),
+        }
+    }
+
+    /// Reads the whole journal, checks every entry, and compares the payments with what the entries amount to.
+    ///
+    /// # Errors
+    /// The first damage found.
+    pub fn verify(&self) -> Result<Inventory, StoreFault> {
+        let mut payments = payment::Ledger::default();
+        let entries = self.store.verify(|id, entry| payments.apply(id, &decode(&entry.body)?, entry.wall))?;
+        payments.compare(self.store.db())?;
+        Ok(Inventory { entries, payments: payments.len(), open: payments.open() })
+    }
+}
+
+fn encode(entry: &JournalEntry, wall: Wall) -> Result<Entry, StoreFault> {
+    let mut body = [0; ENTRY_BYTES_MAX];
+    let length = entry.encode(&mut body).map_err(|error| StoreFault::Damaged(error.to_string()))?;
+    Ok(Entry { wall, body: body.get(..length).unwrap_or_default().to_vec() })
+}
+
+fn decode(body: &[u8]) -> Result<JournalEntry, StoreFault> {
+    JournalEntry::decode(body).map_err(|error| StoreFault::Damaged(error.to_string()))
+}
 
 /// Why the journal cannot be used. None of these loses what was stored before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,3 +192,6 @@ impl StoreFault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,7 @@
 CREATE TABLE entry (
     seq     INTEGER PRIMARY KEY,                        -- 1, 2, 3 … without a gap
     wall_ms INTEGER NOT NULL,                           -- when it was written, ms since 1970 UTC
-    kind    INTEGER NOT NULL,                           -- which record the body is (journal/record.rs)
-    payment INTEGER NOT NULL,                           -- the entry that holds the intent of this payment
-    body    BLOB    NOT NULL,
+    body    BLOB    NOT NULL,                           -- flow::record::JournalEntry
     chain   BLOB    NOT NULL CHECK (length(chain) = 32)
 ) STRICT;
 
@@ -19,19 +17,23 @@ END;
 
 -- What the entries amount to, one row a payment, for recovery and search; `doctor` compares it with the entries.
 CREATE TABLE payment (
-    id         INTEGER PRIMARY KEY,                     -- the entry of its intent
-    state      INTEGER NOT NULL,                        -- journal/record.rs, `State`
-    card       BLOB    NOT NULL,                        -- application serial number, 10 bytes
-    issuer     BLOB    NOT NULL,
-    amount     INTEGER NOT NULL,                        -- minor units
-    currency   INTEGER NOT NULL,                        -- ISO 4217 numeric
-    terminal   BLOB    NOT NULL,                        -- the SAM's terminal number, 6 bytes
-    term_seq   INTEGER NOT NULL,
-    local_date TEXT    NOT NULL,                        -- YYYY-MM-DD, as the card has it
-    local_time TEXT    NOT NULL,                        -- HH:MM:SS
-    tac        TEXT                                     -- hexadecimal, once the card gave it
+    id          INTEGER PRIMARY KEY,                    -- the entry of its intent
+    state       INTEGER NOT NULL,                       -- journal/payment.rs, `State`
+    issuer      BLOB    NOT NULL,                       -- 8 bytes
+    card        BLOB    NOT NULL,                       -- application serial number, 10 bytes
+    amount      INTEGER NOT NULL,                       -- minor units
+    currency    INTEGER NOT NULL,                       -- ISO 4217 numeric
+    terminal    BLOB    NOT NULL,                       -- the SAM's terminal number, 6 bytes
+    term_seq    INTEGER NOT NULL,
+    local_date  TEXT    NOT NULL,                       -- YYYY-MM-DD, as the card has it
+    local_time  TEXT    NOT NULL,                       -- HH:MM:SS
+    tac         TEXT,                                   -- hexadecimal, once the card gave it
+    resolution  INTEGER,                                -- the entry that resolved it
+    resolved_ms INTEGER                                 -- when, ms since 1970 UTC
 ) STRICT;
 
--- The few that wait for their card.
-CREATE INDEX payment_waiting ON payment (card) WHERE state IN (1, 4);
+-- A card has at most one open debit: nothing new begins before it is resolved.
+CREATE UNIQUE INDEX payment_open ON payment (card, issuer) WHERE state = 1;
+-- Cards whose last proof was wrong are refused for a while.
+CREATE INDEX payment_refused ON payment (card, issuer, resolved_ms) WHERE state = 5;
 CREATE INDEX payment_by_day ON payment (local_date, id);

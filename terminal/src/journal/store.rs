@@ -5,9 +5,12 @@
 //! files whose chain of entries is broken.
 
 use super::StoreFault;
+use flow::record::RecordId;
 use protocol::crypto::sha256;
 use protocol::time::Wall;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +19,7 @@ const APPLICATION_ID: i32 = 0x5450_4A4C;
 /// One script a version, applied in order; the file's `user_version` says how many it has.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 /// Version that this program writes.
-pub const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 1;
 /// Free space without which no payment starts: what a payment, its recovery and a checkpoint of the log can need, many
 /// times over.
 pub const FREE_BYTES_MIN: u64 = 512 * 1024;
@@ -25,30 +28,22 @@ const CHECKPOINT_PAGES: u32 = 100;
 
 type Chain = [u8; 32];
 
-/// Number of an entry: 1 for the first, without gaps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntrySeq(pub u64);
-
 /// An entry as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(super) struct Entry {
     /// When it was written.
-    pub wall: Wall,
-    /// Which record the body is.
-    pub kind: u8,
-    /// The entry that holds the payment's intent; `None`: this one.
-    pub payment: Option<EntrySeq>,
+    pub(super) wall: Wall,
     /// The record.
-    pub body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 /// An open journal file.
 #[derive(Debug)]
-pub struct Store {
+pub(super) struct Store {
     db: Connection,
     path: PathBuf,
-    last: u64,
-    chain: Chain,
+    /// Number and chain of the last entry; `None` after a commit that failed, until they are read again.
+    end: Option<(u64, Chain)>,
 }
 
 impl Store {
@@ -56,7 +51,7 @@ impl Store {
     ///
     /// # Errors
     /// There is another file in its place, or the disk refuses.
-    pub fn create(path: &Path) -> Result<Self, StoreFault> {
+    pub(super) fn create(path: &Path) -> Result<Self, StoreFault> {
         let db = Connection::open_with_flags(
             path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
@@ -75,7 +70,7 @@ impl Store {
     ///
     /// # Errors
     /// No such file, one that is open elsewhere, foreign, newer, damaged, or a disk that refuses.
-    pub fn open(path: &Path) -> Result<Self, StoreFault> {
+    pub(super) fn open(path: &Path) -> Result<Self, StoreFault> {
         if !path.try_exists().map_err(|error| StoreFault::from_io(&error))? {
             return Err(StoreFault::Missing);
         }
@@ -100,33 +95,31 @@ impl Store {
         db.pragma_update(None, "synchronous", "FULL")?;
         db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         migrate(&mut db, found)?;
-        let mut store = Self { db, path: path.to_owned(), last: 0, chain: [0; 32] };
+        let mut store = Self { db, path: path.to_owned(), end: None };
         store.find_end()?;
         Ok(store)
     }
 
-    /// Reads the last entry's number and chain again (at start, and after a commit that failed).
-    fn find_end(&mut self) -> Result<(), StoreFault> {
+    /// Number and chain of the last entry: after a commit that failed, only the file knows.
+    fn find_end(&mut self) -> Result<(u64, Chain), StoreFault> {
+        if let Some(end) = self.end {
+            return Ok(end);
+        }
         let mut statement =
             self.db.prepare_cached("SELECT seq, chain FROM entry ORDER BY seq DESC LIMIT 1")?;
         let mut rows = statement.query([])?;
-        (self.last, self.chain) = match rows.next()? {
+        let end = match rows.next()? {
             Some(row) => (row.get(0)?, row.get(1)?),
             None => (0, [0; 32]),
         };
-        Ok(())
+        self.end = Some(end);
+        Ok(end)
     }
 
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// How many entries there are.
-    #[must_use]
-    pub const fn entries(&self) -> u64 {
-        self.last
     }
 
     /// For the queries of this folder's other files.
@@ -138,7 +131,7 @@ impl Store {
     ///
     /// # Errors
     /// The file system does not say.
-    pub fn free_bytes(&self) -> Result<u64, StoreFault> {
+    pub(super) fn free_bytes(&self) -> Result<u64, StoreFault> {
         free_bytes(&self.path)
     }
 
@@ -149,89 +142,69 @@ impl Store {
     pub(super) fn append(
         &mut self,
         entries: &[Entry],
-        mut project: impl FnMut(&Transaction<'_>, &Entry, EntrySeq) -> Result<(), StoreFault>,
-    ) -> Result<Vec<EntrySeq>, StoreFault> {
-        let (mut last, mut chain) = (self.last, self.chain);
-        let written = (|| {
-            let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let mut numbers = Vec::with_capacity(entries.len());
-            for entry in entries {
-                last = last
-                    .checked_add(1)
-                    .ok_or_else(|| StoreFault::Damaged("entry numbers are used up".into()))?;
-                chain = link(&chain, last, entry);
-                transaction
-                    .prepare_cached("INSERT INTO entry (seq, wall_ms, kind, payment, body, chain) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-                    .execute(params![last, entry.wall.0, entry.kind, payment(entry, last), entry.body, chain])?;
-                project(&transaction, entry, EntrySeq(last))?;
-                numbers.push(EntrySeq(last));
-            }
-            transaction.commit()?;
-            Ok(numbers)
-        })();
-        match written {
-            Ok(numbers) => {
-                (self.last, self.chain) = (last, chain);
-                Ok(numbers)
-            }
-            Err(fault) => {
-                // Whether a commit that failed left something behind, only the file knows.
-                self.find_end()?;
-                Err(fault)
-            }
+        mut project: impl FnMut(&Transaction<'_>, &Entry, RecordId) -> Result<(), StoreFault>,
+    ) -> Result<Vec<RecordId>, StoreFault> {
+        let (mut last, mut chain) = self.find_end()?;
+        self.end = None;
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut numbers = Vec::with_capacity(entries.len());
+        for entry in entries {
+            last =
+                last.checked_add(1).ok_or_else(|| StoreFault::Damaged("entry numbers are used up".into()))?;
+            chain = link(&chain, last, entry);
+            transaction
+                .prepare_cached("INSERT INTO entry (seq, wall_ms, body, chain) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![last, entry.wall.0, entry.body, chain])?;
+            project(&transaction, entry, RecordId(last))?;
+            numbers.push(RecordId(last));
         }
+        transaction.commit()?;
+        self.end = Some((last, chain));
+        Ok(numbers)
+    }
+
+    /// The body of one entry.
+    ///
+    /// # Errors
+    /// There is none with this number.
+    pub(super) fn body(&self, id: RecordId) -> Result<Vec<u8>, StoreFault> {
+        let mut statement = self.db.prepare_cached("SELECT body FROM entry WHERE seq = ?1")?;
+        let found = statement.query_row([id.0], |row| row.get(0)).optional()?;
+        found.ok_or_else(|| StoreFault::Damaged(format!("entry {} is missing", id.0)))
     }
 
     /// Reads every entry, oldest first, and checks numbers and chain on the way.
     ///
     /// # Errors
     /// A gap or a changed entry, with its number; what `visit` refuses; a disk that cannot be read.
-    pub fn verify(
+    pub(super) fn verify(
         &self,
-        mut visit: impl FnMut(EntrySeq, &Entry) -> Result<(), StoreFault>,
+        mut visit: impl FnMut(RecordId, &Entry) -> Result<(), StoreFault>,
     ) -> Result<u64, StoreFault> {
         let sound: String = pragma_free(&self.db, "PRAGMA quick_check(1)")?;
         if sound != "ok" {
             return Err(StoreFault::Damaged(sound));
         }
-        let mut statement =
-            self.db.prepare("SELECT seq, wall_ms, kind, payment, body, chain FROM entry ORDER BY seq")?;
+        let mut statement = self.db.prepare("SELECT seq, wall_ms, body, chain FROM entry ORDER BY seq")?;
         let mut rows = statement.query([])?;
         let (mut count, mut chain) = (0_u64, [0; 32]);
         while let Some(row) = rows.next()? {
             count = count.saturating_add(1);
             let seq: u64 = row.get(0)?;
-            let about: u64 = row.get(3)?;
-            let entry = Entry {
-                wall: Wall(row.get(1)?),
-                kind: row.get(2)?,
-                payment: (about != seq).then_some(EntrySeq(about)),
-                body: row.get(4)?,
-            };
+            let entry = Entry { wall: Wall(row.get(1)?), body: row.get(2)? };
             chain = link(&chain, seq, &entry);
-            if seq != count || chain != row.get::<_, Chain>(5)? {
+            if seq != count || chain != row.get::<_, Chain>(3)? {
                 return Err(StoreFault::Damaged(format!("entry {count} is missing or was changed")));
             }
-            visit(EntrySeq(seq), &entry)?;
+            visit(RecordId(seq), &entry)?;
         }
         Ok(count)
     }
 }
 
-fn payment(entry: &Entry, own: u64) -> u64 {
-    entry.payment.map_or(own, |payment| payment.0)
-}
-
 /// The chain after `entry`.
 fn link(before: &Chain, seq: u64, entry: &Entry) -> Chain {
-    sha256(&[
-        before,
-        &seq.to_be_bytes(),
-        &entry.wall.0.to_be_bytes(),
-        &[entry.kind],
-        &payment(entry, seq).to_be_bytes(),
-        &entry.body,
-    ])
+    sha256(&[before, &seq.to_be_bytes(), &entry.wall.0.to_be_bytes(), &entry.body])
 }
 
 fn number(db: &Connection, pragma: &str) -> Result<i32, StoreFault> {
@@ -292,10 +265,10 @@ mod tests {
     use std::fs;
 
     fn entry(body: &[u8]) -> Entry {
-        Entry { wall: Wall(1_795_305_599_000), kind: 1, payment: None, body: body.to_vec() }
+        Entry { wall: Wall(1_795_305_599_000), body: body.to_vec() }
     }
 
-    fn append(store: &mut Store, bodies: &[&[u8]]) -> Result<Vec<EntrySeq>, StoreFault> {
+    fn append(store: &mut Store, bodies: &[&[u8]]) -> Result<Vec<RecordId>, StoreFault> {
         let entries: Vec<Entry> = bodies.iter().map(|body| entry(body)).collect();
         store.append(&entries, |_, _, _| Ok(()))
     }
@@ -310,10 +283,10 @@ mod tests {
     #[test]
     fn entries_are_there_after_a_restart_in_order() {
         let (_folder, path, mut store) = new();
-        assert_eq!(append(&mut store, &[b"one", b"two"]).unwrap(), [EntrySeq(1), EntrySeq(2)]);
+        assert_eq!(append(&mut store, &[b"one", b"two"]).unwrap(), [RecordId(1), RecordId(2)]);
         drop(store);
         let mut store = Store::open(&path).unwrap();
-        assert_eq!(append(&mut store, &[b"three"]).unwrap(), [EntrySeq(3)]);
+        assert_eq!(append(&mut store, &[b"three"]).unwrap(), [RecordId(3)]);
         let mut bodies = Vec::new();
         let count = store.verify(|_, entry| {
             bodies.push(entry.body.clone());
@@ -380,7 +353,7 @@ mod tests {
     fn entries_cannot_be_changed_or_deleted_through_sql() {
         let (_folder, _path, mut store) = new();
         append(&mut store, &[b"one"]).unwrap();
-        assert!(store.db.execute("UPDATE entry SET kind = 2", []).is_err());
+        assert!(store.db.execute("UPDATE entry SET wall_ms = 2", []).is_err());
         assert!(store.db.execute("DELETE FROM entry", []).is_err());
     }
 
@@ -389,10 +362,10 @@ mod tests {
         let (_folder, _path, mut store) = new();
         append(&mut store, &[b"one"]).unwrap();
         let failed = store.append(&[entry(b"two"), entry(b"three")], |_, _, seq| {
-            if seq == EntrySeq(3) { Err(StoreFault::Full) } else { Ok(()) }
+            if seq == RecordId(3) { Err(StoreFault::Full) } else { Ok(()) }
         });
         assert_eq!(failed, Err(StoreFault::Full));
-        assert_eq!(append(&mut store, &[b"four"]).unwrap(), [EntrySeq(2)]);
+        assert_eq!(append(&mut store, &[b"four"]).unwrap(), [RecordId(2)]);
         assert_eq!(store.verify(|_, _| Ok(())), Ok(2));
     }
 
@@ -402,7 +375,7 @@ mod tests {
         let path = folder.path().join("journal.db");
         fs::write(&path, "").unwrap();
         assert_eq!(Store::open(&path).unwrap_err(), StoreFault::Foreign);
-        assert_eq!(Store::create(&path).unwrap().entries(), 0);
-        assert_eq!(Store::create(&path).unwrap().entries(), 0);
+        assert_eq!(Store::create(&path).unwrap().verify(|_, _| Ok(())), Ok(0));
+        assert_eq!(Store::create(&path).unwrap().verify(|_, _| Ok(())), Ok(0));
     }
 }

@@ -84,7 +84,7 @@ receipt-approved = APPROVED
 receipt-void = VOID: NOTHING TAKEN
 receipt-uncertain = UNCERTAIN: ACQUIRER DECIDES
 receipt-recovered = Recovered after an interruption
-receipt-unverified = Proof to be checked by the acquirer
+receipt-unverified = Proof to be checked by acquirer
 receipt-copy = COPY
 
 history-empty = No payments.
