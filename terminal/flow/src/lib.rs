@@ -11,6 +11,7 @@
 //! - [`outcome`]: how a flow ends;
 //! - [`sam`]: who the SAM in the second slot is;
 //! - [`purchase`]: offline purchase, and recovery of an interrupted debit (`purse.md` section 6);
+//! - [`load`]: online load of a purse, and what became of an interrupted one;
 //! - [`balance`]: what is on the card.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@
 extern crate std;
 
 pub mod balance;
+pub mod load;
 pub mod machine;
 pub mod outcome;
 pub mod profile;

@@ -12,20 +12,46 @@
 //! | [`Step::ToSam`] | sends the APDU to the SAM | `SamAnswer`, `SamLost` |
 //! | [`Step::LookUp`] | looks the card up in journal and deny list | `Standing` |
 //! | [`Step::Store`] | makes the entry durable | `Stored`, `StoreFailed` |
+//! | [`Step::AskHost`] | sends the request, waits for its answer | `HostAnswer`, `HostLost` |
 //! | [`Step::Done`] | ends | – |
 //!
 //! Answers must be complete: `61xx` and `6Cxx` are resolved below (`hardware`).
 
 use crate::outcome::Outcome;
-use crate::record::{CardId, DebitIntent, JournalEntry, RecordId};
+use crate::record::{CardId, DebitIntent, JournalEntry, LoadIntent, RecordId};
 use heapless::Vec;
 use protocol::apdu::SHORT_COMMAND_BYTES_MAX;
+use protocol::iso8583::f58::LoadAnswer;
+use protocol::iso8583::typed::{ResponseCode, RetrievalReference};
 use protocol::money::CardAmount;
 use protocol::purse::PurseError;
 use protocol::time::{Mono, Now};
+use zeroize::Zeroize;
 
-/// An APDU on its way out. It may hold a PIN: drivers do not log it unmasked.
-pub type Apdu = Vec<u8, SHORT_COMMAND_BYTES_MAX>;
+/// An APDU on its way out. It may hold a PIN: it shows only its header, and clears itself when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Apdu(Vec<u8, SHORT_COMMAND_BYTES_MAX>);
+
+impl core::ops::Deref for Apdu {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl core::fmt::Debug for Apdu {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let header = self.0.get(..4).unwrap_or_default();
+        write!(f, "Apdu({}.., {} bytes)", protocol::hex::Hex(header), self.0.len())
+    }
+}
+
+impl Drop for Apdu {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 /// What a driver tells a machine.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +74,10 @@ pub enum Event<'a> {
     Stored(RecordId),
     /// The entry could not be made durable, and is not in the journal.
     StoreFailed,
+    /// The host answered what was asked.
+    HostAnswer(&'a LoadReply),
+    /// The host could not be reached or did not answer in time: whether it got the request is not known.
+    HostLost,
     /// A person gave an order.
     Operator(Order),
     /// The deadline has passed.
@@ -76,8 +106,21 @@ pub enum Step {
     LookUp(CardId),
     /// Make this durable before anything else happens.
     Store(JournalEntry),
+    /// Ask the host for a load, under the identity that the intent holds.
+    AskHost(LoadIntent),
     /// It is over.
     Done(Outcome),
+}
+
+/// The host's answer to a load request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadReply {
+    /// Field 39.
+    pub code: ResponseCode,
+    /// Field 37.
+    pub reference: Option<RetrievalReference>,
+    /// Field 58 `RP`; there when the code is 00.
+    pub consent: Option<LoadAnswer>,
 }
 
 /// What the terminal knows of a card when it is presented.
@@ -85,6 +128,8 @@ pub enum Step {
 pub struct Standing {
     /// A debit of this card that was interrupted and is not resolved. At most one: nothing new begins before it is.
     pub open: Option<(RecordId, DebitIntent)>,
+    /// A load of this card whose CREDIT was sent and not answered.
+    pub open_load: Option<(RecordId, LoadIntent)>,
     /// The card is on the deny list.
     pub denied: bool,
     /// The card recently answered a wrong MAC2 and is refused for a while.
@@ -98,6 +143,8 @@ pub enum Prompt {
     PresentCard,
     /// Hold the card still.
     Processing,
+    /// The host is being asked; the card stays in the field.
+    Connecting,
     /// It did not work, nothing was taken: present the card again.
     PresentAgain,
     /// A debit was interrupted: present the same card again; nothing will be taken twice.
@@ -125,7 +172,9 @@ pub(crate) fn apdu(encode: impl FnOnce(&mut [u8]) -> Result<usize, PurseError>) 
     let mut buffer = [0; SHORT_COMMAND_BYTES_MAX];
     let length = encode(&mut buffer)?;
     let bytes = buffer.get(..length).ok_or(PurseError::NoRoom)?;
-    Apdu::from_slice(bytes).map_err(|_| PurseError::NoRoom)
+    let apdu = Vec::from_slice(bytes).map(Apdu).map_err(|_| PurseError::NoRoom);
+    buffer.zeroize();
+    apdu
 }
 
 /// How long machines wait for people.

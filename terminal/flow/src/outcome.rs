@@ -1,9 +1,10 @@
 //! How a flow ends. A payment outcome (approved, declined, try again, use another card) is a value, not an error; a
 //! [`Fault`] is trouble of the terminal's own.
 
-use crate::record::{CardId, DebitIntent, RecordId, Uncertainty};
+use crate::record::{CardId, DebitIntent, LoadIntent, RecordId, Uncertainty};
 use protocol::apdu::StatusWord;
 use protocol::ids::{KeyVersion, TermSeq};
+use protocol::iso8583::typed::ResponseCode;
 use protocol::money::CardAmount;
 use protocol::purse::{Moment, Suite, Tac};
 use protocol::time::CardDate;
@@ -27,6 +28,15 @@ pub enum Outcome {
         intent: DebitIntent,
         /// Why it is not known.
         why: Doubt,
+    },
+    /// The card was credited; the confirmation waits in the outbox.
+    Loaded(LoadReceipt),
+    /// CREDIT was sent and its answer did not come: the card's next tap or the backend decides.
+    LoadUncertain {
+        /// Its number in the journal.
+        record: RecordId,
+        /// What was to be loaded.
+        intent: LoadIntent,
     },
     /// The balance of a card.
     Balance(CardBalance),
@@ -75,6 +85,27 @@ pub struct Receipt {
     pub tac: Tac,
     /// How sure the terminal is.
     pub certainty: Certainty,
+}
+
+/// A load that was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadReceipt {
+    /// Its number in the journal.
+    pub record: RecordId,
+    /// The card.
+    pub card: CardId,
+    /// What was loaded.
+    pub amount: CardAmount,
+    /// Balance before.
+    pub balance_before: CardAmount,
+    /// Balance after.
+    pub balance_after: CardAmount,
+    /// Date and time of the host's consent.
+    pub moment: Moment,
+    /// The card's proof for the issuer.
+    pub tac: Tac,
+    /// It belongs to an earlier, interrupted attempt; nothing was loaded for the new one.
+    pub earlier: bool,
 }
 
 /// How a debit was confirmed.
@@ -142,6 +173,15 @@ pub enum Decline {
     CardRefused(StatusWord),
     /// The card's answer makes no sense.
     BadAnswer,
+    /// The PIN is wrong; so many tries are left.
+    WrongPin {
+        /// Tries left.
+        tries_left: u8,
+    },
+    /// The PIN is blocked.
+    PinBlocked,
+    /// The host declined the load.
+    Host(ResponseCode),
     /// The card's counter went back: a copy or a restored image.
     RolledBack(CardId),
 }
@@ -159,6 +199,10 @@ pub enum Fault {
     SamRefused(StatusWord),
     /// The SAM's answer makes no sense.
     SamBadAnswer,
+    /// The host could not be reached or did not answer; a reversal waits in the outbox.
+    HostGone,
+    /// The host's answer makes no sense; a reversal waits in the outbox.
+    HostBadAnswer,
     /// The journal could not be written.
     Journal,
     /// The clock shows no calendar date.

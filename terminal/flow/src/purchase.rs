@@ -8,10 +8,11 @@
 //! begins. An open debit of this payment asks for the same card back; one of an earlier payment is resolved first when
 //! its card comes by. How it is resolved is in [`recovery`].
 
+use crate::load::{prove_load, proved_tac};
 use crate::machine::{Event, Machine, Order, Patience, Prompt, Standing, Step, apdu, usable};
 use crate::outcome::{Certainty, Decline, Doubt, Fault, Outcome, Receipt};
 use crate::profile::Profile;
-use crate::record::{DebitIntent, JournalEntry, RecordId, Resolution, Uncertainty};
+use crate::record::{DebitIntent, JournalEntry, LoadIntent, LoadState, RecordId, Resolution, Uncertainty};
 use crate::sam::{SamIdentity, select_application};
 use crate::selection::{Next, Selected, select, selected};
 use protocol::apdu::{Response, StatusWord};
@@ -37,6 +38,8 @@ enum State<'p> {
     WaitingRemoval,
     Selecting(usize),
     LookingUp,
+    ProvingLoad(RecordId, LoadIntent),
+    StoringLoad,
     Initialising,
     ReadingBalance,
     SelectingSam(SamWork),
@@ -163,6 +166,7 @@ impl<'p> Purchase<'p> {
     fn card_answered(&mut self, state: State<'p>, answer: &[u8], now: Now) -> Transition {
         match state {
             State::Selecting(n) => self.selected(n, answer, now),
+            State::ProvingLoad(record, intent) => self.load_proved(record, &intent, answer),
             State::Initialising => self.initialised(answer, now),
             State::ReadingBalance => {
                 let balance =
@@ -197,6 +201,7 @@ impl<'p> Purchase<'p> {
                 self.open = Some(OpenDebit { record, intent, earlier: false });
                 self.send_card(State::Debiting, |out| debit.encode(out))
             }
+            State::StoringLoad => self.pay(self.present()?.clone()),
             State::Resolving(after) => {
                 let open = self.open.take().ok_or(DRIVER_FAULT)?;
                 self.resolved(open, after)
@@ -296,7 +301,24 @@ impl<'p> Purchase<'p> {
             self.open = Some(OpenDebit { record: *record, intent: intent.clone(), earlier: true });
             return self.probe();
         }
+        if let Some((record, intent)) = standing.open_load {
+            // The card is here: ask it what became of the load, before anything ages its proof.
+            let command = prove_load(&intent);
+            let suite = intent.algorithm.suite();
+            return self.send_card(State::ProvingLoad(record, intent), |out| command?.encode(suite, out));
+        }
         self.pay(card)
+    }
+
+    /// A load that the card proves is stored as credited; one that it does not prove waits for the next load.
+    fn load_proved(&mut self, load: RecordId, intent: &LoadIntent, answer: &[u8]) -> Transition {
+        match proved_tac(intent, answer) {
+            Some(tac) => {
+                self.state = State::StoringLoad;
+                Ok(Step::Store(JournalEntry::LoadState { load, state: LoadState::Credited { tac } }))
+            }
+            None => self.pay(self.present()?.clone()),
+        }
     }
 
     /// The card is gone, or an answer of it was lost.
@@ -554,7 +576,7 @@ fn check_init(card: &Selected<'_>, response: Response<'_>) -> Result<InitForPurc
 
 /// Status words after which a DEBIT certainly changed nothing: the command was refused before it was carried out. A
 /// memory failure (`65xx`), `6Fxx` and whatever is not assigned leave it open, and the card is probed.
-fn says_nothing_was_done(sw: StatusWord) -> bool {
+pub(crate) fn says_nothing_was_done(sw: StatusWord) -> bool {
     let [high, _] = sw.0.to_be_bytes();
     matches!(high, 0x67 | 0x68 | 0x69 | 0x6A | 0x6B | 0x6D | 0x6E | 0x93 | 0x94)
 }

@@ -1,4 +1,5 @@
-//! What the journal keeps of a debit: its intent, durable before the debit leaves the terminal, and later its resolution.
+//! What the journal keeps: of a debit its intent, durable before the debit leaves the terminal, and its resolution; of a
+//! load its states; and what was agreed with the host.
 //!
 //! The bytes carry magic, version and checksum, so that a journal of another version or a damaged one is told apart from
 //! an empty one. Layout (big-endian): `"TLJR"`, version 1, kind 1, body, first 4 bytes of SHA-256 over all before.
@@ -6,19 +7,25 @@
 use core::fmt;
 use protocol::bytes::{BytesError, Reader, Writer};
 use protocol::crypto::sha256;
-use protocol::ids::{Asn, Factor, IssuerId, KeyVersion, OfflineCounter, SamTerminal, TermSeq};
-use protocol::money::{CardAmount, Currency};
-use protocol::purse::mac::{PurchaseTerms, TacTerms};
-use protocol::purse::{
-    Algorithm, CappDigest, CardRandom, File15Digest, Moment, Overdraft, PurseError, Suite, Tac,
-    TransactionType,
-};
-use protocol::sam::{BalanceProof, CardKeyReference, Factors};
+use protocol::ids::{Asn, BatchNo, IssuerId, Stan};
+use protocol::iso8583::typed::ResponseCode;
+use protocol::purse::PurseError;
+
+mod debit;
+mod load;
+
+pub use debit::{DebitIntent, Resolution, Uncertainty};
+pub use load::{HostNumbers, LoadIntent, LoadState};
 
 const MAGIC: [u8; 4] = *b"TLJR";
 const VERSION: u8 = 1;
 const KIND_INTENT: u8 = 1;
 const KIND_RESOLVED: u8 = 2;
+const KIND_LOAD: u8 = 3;
+const KIND_LOAD_STATE: u8 = 4;
+const KIND_UPLOADED: u8 = 5;
+const KIND_BATCH: u8 = 6;
+const KIND_TRACES: u8 = 7;
 
 /// Longest entry in bytes.
 pub const ENTRY_BYTES_MAX: usize = 192;
@@ -42,150 +49,6 @@ impl fmt::Debug for CardId {
     }
 }
 
-/// Everything about a debit that is about to be sent: enough to prove or disprove it later.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DebitIntent {
-    /// The card.
-    pub card: CardId,
-    /// Currency of the amounts.
-    pub currency: Currency,
-    /// Algorithm, as INIT answered it.
-    pub algorithm: Algorithm,
-    /// Key version, as INIT answered it.
-    pub key_version: KeyVersion,
-    /// Random, as INIT answered it.
-    pub random: CardRandom,
-    /// Offline counter, as INIT answered it.
-    pub counter: OfflineCounter,
-    /// Balance before the debit.
-    pub balance_before: CardAmount,
-    /// Overdraft limit.
-    pub overdraft: Overdraft,
-    /// Amount to take.
-    pub amount: CardAmount,
-    /// Purchase or CAPP purchase.
-    pub kind: TransactionType,
-    /// The SAM's terminal number.
-    pub terminal: SamTerminal,
-    /// The SAM's sequence number.
-    pub term_seq: TermSeq,
-    /// Local date and time.
-    pub moment: Moment,
-    /// Digest of the CAPP cache.
-    pub digest: CappDigest,
-    /// Digest of file 15.
-    pub file15: File15Digest,
-    /// Diversification factors.
-    pub factors: Factors,
-}
-
-impl DebitIntent {
-    /// The suite of the card.
-    #[must_use]
-    pub const fn suite(&self) -> Suite {
-        self.algorithm.suite()
-    }
-
-    /// Balance after the debit. The flow never makes an intent above the balance.
-    #[must_use]
-    pub fn balance_after(&self) -> CardAmount {
-        self.balance_before.checked_sub(self.amount).unwrap_or(CardAmount::ZERO)
-    }
-
-    /// What suite 10's MAC2 covers.
-    #[must_use]
-    pub fn proof(&self) -> BalanceProof {
-        BalanceProof { balance_new: self.balance_after(), file15: self.file15 }
-    }
-
-    /// Reference to the card's key, for the SAM.
-    #[must_use]
-    pub fn key(&self) -> CardKeyReference {
-        CardKeyReference {
-            key_version: self.key_version,
-            algorithm: self.algorithm,
-            factors: self.factors.clone(),
-        }
-    }
-
-    /// What MAC1 covers.
-    #[must_use]
-    pub const fn terms(&self) -> PurchaseTerms {
-        PurchaseTerms {
-            amount: self.amount,
-            kind: self.kind,
-            terminal: self.terminal,
-            term_seq: self.term_seq,
-            moment: self.moment,
-            digest: self.digest,
-        }
-    }
-
-    /// What the TAC covers.
-    #[must_use]
-    pub fn tac_terms(&self) -> TacTerms {
-        TacTerms::purchase(self.card.asn, self.counter, self.balance_after(), &self.terms())
-    }
-}
-
-/// What became of an intent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resolution {
-    /// The card was debited, and the SAM found its MAC2 right.
-    Done {
-        /// The card's proof for the issuer.
-        tac: Tac,
-    },
-    /// The card showed proof of the debit that this SAM cannot check.
-    RecoveredUnverified {
-        /// The card's proof for the issuer.
-        tac: Tac,
-    },
-    /// The card was not debited.
-    Void,
-    /// It cannot be known here; the backend decides.
-    Uncertain {
-        /// The card's proof for the issuer, if one came.
-        tac: Option<Tac>,
-        /// Why.
-        why: Uncertainty,
-    },
-}
-
-/// Why a resolution is uncertain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Uncertainty {
-    /// MAC2 came with the debit and is wrong.
-    Mac2Wrong,
-    /// The debit answered well, and the SAM was lost before it checked MAC2.
-    SamLost,
-    /// The counter moved on, and the card has no proof of the transaction.
-    NoProof,
-    /// The card's counter went back.
-    RolledBack,
-}
-
-impl Uncertainty {
-    const fn byte(self) -> u8 {
-        match self {
-            Self::Mac2Wrong => 1,
-            Self::SamLost => 2,
-            Self::NoProof => 3,
-            Self::RolledBack => 4,
-        }
-    }
-
-    const fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            1 => Some(Self::Mac2Wrong),
-            2 => Some(Self::SamLost),
-            3 => Some(Self::NoProof),
-            4 => Some(Self::RolledBack),
-            _ => None,
-        }
-    }
-}
-
 /// One entry of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalEntry {
@@ -198,6 +61,28 @@ pub enum JournalEntry {
         /// What became of it.
         resolution: Resolution,
     },
+    /// A load is about to be asked for: it is SENT, and its reversal is due unless something better is known later.
+    Load(LoadIntent),
+    /// What became of a load.
+    LoadState {
+        /// The load.
+        load: RecordId,
+        /// Its state from now on.
+        state: LoadState,
+    },
+    /// The host answered for an offline record.
+    Uploaded {
+        /// The intent.
+        intent: RecordId,
+        /// The host's code: 00 booked, 01 held, 63 TAC wrong, 94 conflict.
+        code: ResponseCode,
+        /// The batch it was uploaded in.
+        batch: BatchNo,
+    },
+    /// From now on this batch is the open one.
+    Batch(BatchNo),
+    /// Trace numbers of the open batch up to this one may have been used.
+    Traces(Stan),
 }
 
 /// Bytes that are no journal entry.
@@ -235,12 +120,35 @@ impl JournalEntry {
         match self {
             Self::Intent(intent) => {
                 writer.u8(KIND_INTENT)?;
-                put_intent(&mut writer, intent)?;
+                debit::put_intent(&mut writer, intent)?;
             }
             Self::Resolved { intent, resolution } => {
                 writer.u8(KIND_RESOLVED)?;
                 writer.put(&intent.0.to_be_bytes())?;
-                put_resolution(&mut writer, resolution)?;
+                debit::put_resolution(&mut writer, resolution)?;
+            }
+            Self::Load(intent) => {
+                writer.u8(KIND_LOAD)?;
+                load::put_intent(&mut writer, intent)?;
+            }
+            Self::LoadState { load, state } => {
+                writer.u8(KIND_LOAD_STATE)?;
+                writer.put(&load.0.to_be_bytes())?;
+                load::put_state(&mut writer, state)?;
+            }
+            Self::Uploaded { intent, code, batch } => {
+                writer.u8(KIND_UPLOADED)?;
+                writer.put(&intent.0.to_be_bytes())?;
+                writer.put(&code.to_bytes())?;
+                writer.put(&batch.0.to_be_bytes())?;
+            }
+            Self::Batch(batch) => {
+                writer.u8(KIND_BATCH)?;
+                writer.put(&batch.0.to_be_bytes())?;
+            }
+            Self::Traces(trace) => {
+                writer.u8(KIND_TRACES)?;
+                writer.put(&trace.0.to_be_bytes())?;
             }
         }
         let checksum = checksum(writer.written());
@@ -266,10 +174,22 @@ impl JournalEntry {
             return Err(RecordError::Checksum);
         }
         let entry = match reader.u8()? {
-            KIND_INTENT => Self::Intent(take_intent(&mut reader)?),
+            KIND_INTENT => Self::Intent(debit::take_intent(&mut reader)?),
             KIND_RESOLVED => {
-                Self::Resolved { intent: RecordId(reader.u64()?), resolution: take_resolution(&mut reader)? }
+                let intent = RecordId(reader.u64()?);
+                Self::Resolved { intent, resolution: debit::take_resolution(&mut reader)? }
             }
+            KIND_LOAD => Self::Load(load::take_intent(&mut reader)?),
+            KIND_LOAD_STATE => {
+                Self::LoadState { load: RecordId(reader.u64()?), state: load::take_state(&mut reader)? }
+            }
+            KIND_UPLOADED => Self::Uploaded {
+                intent: RecordId(reader.u64()?),
+                code: ResponseCode::from_bytes(reader.array()?).ok_or(RecordError::NotAnEntry)?,
+                batch: BatchNo(reader.u32()?),
+            },
+            KIND_BATCH => Self::Batch(BatchNo(reader.u32()?)),
+            KIND_TRACES => Self::Traces(Stan(reader.u32()?)),
             _ => return Err(RecordError::NotAnEntry),
         };
         reader.finish()?;
@@ -280,90 +200,4 @@ impl JournalEntry {
 fn checksum(bytes: &[u8]) -> [u8; 4] {
     let [a, b, c, d, ..] = sha256(&[bytes]);
     [a, b, c, d]
-}
-
-fn put_intent(writer: &mut Writer<'_>, intent: &DebitIntent) -> Result<(), RecordError> {
-    writer.put(&intent.card.issuer.0)?;
-    writer.put(&intent.card.asn.0)?;
-    writer.put(&intent.currency.numeric().to_be_bytes())?;
-    writer.put(&[intent.algorithm.byte(), intent.key_version.0])?;
-    writer.put(intent.random.as_bytes())?;
-    writer.put(&intent.counter.0.to_be_bytes())?;
-    writer.put(&intent.balance_before.to_bytes())?;
-    writer.put(&intent.overdraft.to_bytes())?;
-    writer.put(&intent.amount.to_bytes())?;
-    writer.u8(intent.kind.byte())?;
-    writer.put(&intent.terminal.0)?;
-    writer.put(&intent.term_seq.0.to_be_bytes())?;
-    writer.put(&intent.moment.to_bytes())?;
-    writer.put(&intent.digest.0)?;
-    writer.put(&intent.file15.0)?;
-    writer.u8(u8::try_from(intent.factors.len()).unwrap_or(u8::MAX))?;
-    Ok(intent.factors.iter().try_for_each(|factor| writer.put(&factor.0))?)
-}
-
-fn take_intent(reader: &mut Reader<'_>) -> Result<DebitIntent, RecordError> {
-    let card = CardId { issuer: IssuerId(reader.array()?), asn: Asn(reader.array()?) };
-    let currency = Currency::from_numeric(reader.u16()?).ok_or(RecordError::NotAnEntry)?;
-    let algorithm = Algorithm::from_byte(reader.u8()?)?;
-    let key_version = KeyVersion(reader.u8()?);
-    let random = CardRandom::from_bytes(algorithm.suite(), reader.take(algorithm.suite().mac_len())?)?;
-    Ok(DebitIntent {
-        card,
-        currency,
-        algorithm,
-        key_version,
-        random,
-        counter: OfflineCounter(reader.u16()?),
-        balance_before: CardAmount::from_bytes(reader.array()?),
-        overdraft: Overdraft::from_bytes(reader.array()?),
-        amount: CardAmount::from_bytes(reader.array()?),
-        kind: TransactionType::from_byte(reader.u8()?)?,
-        terminal: SamTerminal(reader.array()?),
-        term_seq: TermSeq(reader.u32()?),
-        moment: Moment::from_bytes(reader.array()?),
-        digest: CappDigest(reader.array()?),
-        file15: File15Digest(reader.array()?),
-        factors: take_factors(reader)?,
-    })
-}
-
-fn take_factors(reader: &mut Reader<'_>) -> Result<Factors, RecordError> {
-    let count = reader.u8()?;
-    let mut factors = Factors::new();
-    for _ in 0..count {
-        let factor = Factor(reader.array()?);
-        factors.push(factor).map_err(|_| PurseError::FactorCount(usize::from(count)))?;
-    }
-    Ok(factors)
-}
-
-/// Resolutions write their TAC as length and bytes; length 0 says there is none.
-fn put_resolution(writer: &mut Writer<'_>, resolution: &Resolution) -> Result<(), RecordError> {
-    let (state, why, tac) = match resolution {
-        Resolution::Done { tac } => (1, 0, Some(tac)),
-        Resolution::Uncertain { tac, why } => (2, why.byte(), tac.as_ref()),
-        Resolution::RecoveredUnverified { tac } => (3, 0, Some(tac)),
-        Resolution::Void => (0, 0, None),
-    };
-    let tac = tac.map(Tac::as_bytes).unwrap_or_default();
-    writer.put(&[state, why, u8::try_from(tac.len()).unwrap_or(0)])?;
-    Ok(writer.put(tac)?)
-}
-
-fn take_resolution(reader: &mut Reader<'_>) -> Result<Resolution, RecordError> {
-    let [state, why, length] = reader.array()?;
-    let tac = match length {
-        0 => None,
-        4 => Some(Tac::from_bytes(Suite::Des, reader.take(4)?)?),
-        8 => Some(Tac::from_bytes(Suite::Aes, reader.take(8)?)?),
-        _ => return Err(RecordError::NotAnEntry),
-    };
-    match (state, tac, Uncertainty::from_byte(why)) {
-        (0, None, None) => Ok(Resolution::Void),
-        (1, Some(tac), None) => Ok(Resolution::Done { tac }),
-        (2, tac, Some(why)) => Ok(Resolution::Uncertain { tac, why }),
-        (3, Some(tac), None) => Ok(Resolution::RecoveredUnverified { tac }),
-        _ => Err(RecordError::NotAnEntry),
-    }
 }

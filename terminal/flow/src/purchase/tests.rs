@@ -307,7 +307,7 @@ fn an_earlier_debit_is_resolved_first_and_nothing_is_taken_for_the_new_payment()
     let mut first = Till::start(&profile, 250);
     let intent = first.up_to_debit();
     for denied in [false, true] {
-        let standing = Standing { open: Some((RecordId(1), intent.clone())), denied, refused: false };
+        let standing = Standing { open: Some((RecordId(1), intent.clone())), denied, ..Standing::default() };
         let mut till = Till::start(&profile, 400);
         till.card(&fci(public(1))).then(Event::Standing(&standing)).card(&init_answer(750, 6));
         till.card(&sixteen(0xB2, 0x7A)).sam(&OK).sam(&OK).then(Event::Stored(RecordId(2)));
@@ -435,7 +435,7 @@ proptest::proptest! {
                     open = matches!(entry, JournalEntry::Intent(_));
                     till.then(Event::Stored(RecordId(1)))
                 }
-                Step::Done(_) => break,
+                Step::Done(_) | Step::AskHost(_) => break,
             };
         }
     }
