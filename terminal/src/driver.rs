@@ -122,6 +122,7 @@ enum Happened {
     Standing(Standing),
     Stored(RecordId),
     StoreFailed,
+    HostLost,
     Cancel,
     Tick,
 }
@@ -159,6 +160,7 @@ impl Driver<'_> {
                 Happened::Standing(standing) => Event::Standing(standing),
                 Happened::Stored(id) => Event::Stored(*id),
                 Happened::StoreFailed => Event::StoreFailed,
+                Happened::HostLost => Event::HostLost,
                 Happened::Cancel => Event::Operator(Order::Cancel),
                 Happened::Tick => Event::Tick,
             };
@@ -195,6 +197,8 @@ impl Driver<'_> {
                 fault::store(self.journal.path(), fault)
             })?),
             Step::Store(entry) => self.store(entry, memory),
+            // There is no host session yet: a load cannot begin.
+            Step::AskHost(_) => Happened::HostLost,
             Step::Done(outcome) => return Ok(Next::Done(outcome)),
         }))
     }
@@ -203,6 +207,7 @@ impl Driver<'_> {
         let since = Wall(self.clock.now().wall.0.saturating_sub(REFUSED_MS));
         Ok(Standing {
             open: self.journal.open_debit(card)?,
+            open_load: None,
             denied: self.deny_list.contains(&(card.issuer, card.asn.factor())),
             refused: self.journal.gave_wrong_proof_since(card, since)?,
         })
@@ -211,7 +216,7 @@ impl Driver<'_> {
     fn store(&mut self, entry: JournalEntry, memory: &mut Memory) -> Happened {
         let resolves = match &entry {
             JournalEntry::Resolved { intent, .. } => Some(*intent),
-            JournalEntry::Intent(_) => None,
+            _ => None,
         };
         let stored = self.journal.commit(&Batch::of(entry, self.clock.now().wall));
         match stored.map(|ids| ids.first().copied()) {

@@ -121,7 +121,7 @@ impl Journal {
     pub fn intent(&self, id: RecordId) -> Result<DebitIntent, StoreFault> {
         match decode(&self.store.body(id)?)? {
             JournalEntry::Intent(intent) => Ok(intent),
-            JournalEntry::Resolved { .. } => Err(StoreFault::Damaged(format!("entry {} is no intent", id.0))),
+            _ => Err(StoreFault::Damaged(format!("entry {} is no intent", id.0))),
         }
     }
 

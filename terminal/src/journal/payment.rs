@@ -207,6 +207,7 @@ pub(super) fn project(
             payment.resolve(id, resolution, wall)?;
             payment.write(db)
         }
+        _ => Ok(()),
     }
 }
 
@@ -230,6 +231,7 @@ impl Ledger {
                 Some(payment) => payment.resolve(id, resolution, wall),
                 None => Err(StoreFault::Damaged(format!("entry {} resolves nothing", id.0))),
             },
+            _ => Ok(()),
         }
     }
 
