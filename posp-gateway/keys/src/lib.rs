@@ -144,11 +144,49 @@ pub trait KeyModule: Send + Sync {
     /// No such key, another suite, or the module never lets it out.
     fn card_key(&self, key: &CardKeyRef<'_>, usage: KeyUse) -> Result<PurseKey, KeyError>;
 
-    /// MAC of a host message under the terminal's current MAC key: AES-CMAC, leftmost 8 bytes.
+    /// Makes a terminal's master key, keeps it, and hands it out as a key block under a one-time code. With `renew`, a master key that is there
+    /// is replaced and the terminal's working keys are forgotten.
     ///
     /// # Errors
-    /// The terminal has not signed in.
-    fn host_mac(&self, terminal: &TerminalId, parts: &[&[u8]]) -> Result<[u8; 8], KeyError>;
+    /// The terminal has a master key and `renew` is not set; no randomness; the file cannot be replaced.
+    fn enrol_terminal(&self, terminal: &TerminalId, renew: bool) -> Result<Enrolment, KeyError>;
+
+    /// Fresh working keys for a terminal, as its sign-in answer carries them. The MAC key before becomes [`Generation::Previous`].
+    ///
+    /// # Errors
+    /// The terminal is not enrolled; no randomness.
+    fn sign_in(&self, terminal: &TerminalId) -> Result<SignInField, KeyError>;
+
+    /// Forgets a terminal's working keys.
+    fn sign_out(&self, terminal: &TerminalId);
+
+    /// MAC of an answer to a sign-in.
+    ///
+    /// # Errors
+    /// The terminal is not enrolled.
+    fn sign_in_mac(&self, terminal: &TerminalId, input: &[u8]) -> Result<[u8; 8], KeyError>;
+
+    /// Verifies the MAC of a sign-in, in constant time.
+    ///
+    /// # Errors
+    /// The terminal is not enrolled.
+    fn verify_sign_in_mac(
+        &self,
+        terminal: &TerminalId,
+        input: &[u8],
+        mac: &[u8; 8],
+    ) -> Result<bool, KeyError>;
+
+    /// MAC of a host message under one of the terminal's MAC keys: AES-CMAC, leftmost 8 bytes.
+    ///
+    /// # Errors
+    /// The terminal has no such key.
+    fn host_mac(
+        &self,
+        terminal: &TerminalId,
+        generation: Generation,
+        parts: &[&[u8]],
+    ) -> Result<[u8; 8], KeyError>;
 
     /// Verifies a host message's MAC under the terminal's current or previous MAC key, in constant time.
     ///
@@ -170,6 +208,18 @@ pub trait KeyModule: Send + Sync {
     /// # Errors
     /// Not 8 to 19 digits.
     fn pan_token(&self, digits: &[u8]) -> Result<[u8; 16], KeyError>;
+}
+
+/// Field 62 of a sign-in's answer: see [`protocol::working_keys::AesWorkingKeys`].
+pub type SignInField = [u8; protocol::working_keys::AES_FIELD_BYTES];
+
+/// A new terminal's master key on its way.
+#[derive(Debug)]
+pub struct Enrolment {
+    /// Opens the block; shown to a person once, kept nowhere.
+    pub code: protocol::signin::OneTimeCode,
+    /// TR-31 D, usage K1/A/B, 112 characters.
+    pub block: [u8; 112],
 }
 
 /// Which of a terminal's MAC keys.

@@ -1,8 +1,13 @@
 //! The key module in software.
 
+mod terminal;
+
+use self::terminal::Working;
 use crate::sealed::{self, Entry};
 use crate::tac::Prepared;
-use crate::{CardKeyRef, Generation, KeyError, KeyModule, MasterKey, TacCheck, TacVerdict};
+use crate::{
+    CardKeyRef, Enrolment, Generation, KeyError, KeyModule, MasterKey, SignInField, TacCheck, TacVerdict,
+};
 use protocol::crypto::{aes128_cmac, aes256_cmac, left8};
 use protocol::ids::{Asn, Factor, IssuerId, KeyVersion, TerminalId};
 use protocol::money::CardAmount;
@@ -41,12 +46,6 @@ mod heapless_factors {
             }
         }
     }
-}
-
-/// The working keys of one terminal, since its last sign-in. Never at rest: after a restart terminals sign in again.
-struct Working {
-    mac: Secret<16>,
-    previous_mac: Option<Secret<16>>,
 }
 
 /// Keys in memory, and in a file encrypted under a master key.
@@ -326,10 +325,38 @@ impl KeyModule for SoftKeys {
         self.card(key, usage)
     }
 
-    fn host_mac(&self, terminal: &TerminalId, parts: &[&[u8]]) -> Result<[u8; 8], KeyError> {
-        let working = read(&self.working);
-        let keys = working.get(terminal).ok_or(KeyError::NoKey("the terminal has not signed in"))?;
-        Ok(left8(aes128_cmac(keys.mac.expose(), parts)))
+    fn enrol_terminal(&self, terminal: &TerminalId, renew: bool) -> Result<Enrolment, KeyError> {
+        self.enrol(terminal, renew)
+    }
+
+    fn sign_in(&self, terminal: &TerminalId) -> Result<SignInField, KeyError> {
+        self.new_working_keys(terminal)
+    }
+
+    fn sign_out(&self, terminal: &TerminalId) {
+        self.drop_working_keys(terminal);
+    }
+
+    fn sign_in_mac(&self, terminal: &TerminalId, input: &[u8]) -> Result<[u8; 8], KeyError> {
+        self.with_sign_in_key(terminal, |key| key.mac(input))
+    }
+
+    fn verify_sign_in_mac(
+        &self,
+        terminal: &TerminalId,
+        input: &[u8],
+        mac: &[u8; 8],
+    ) -> Result<bool, KeyError> {
+        self.with_sign_in_key(terminal, |key| key.verifies(input, mac))
+    }
+
+    fn host_mac(
+        &self,
+        terminal: &TerminalId,
+        generation: Generation,
+        parts: &[&[u8]],
+    ) -> Result<[u8; 8], KeyError> {
+        self.with_mac_key(terminal, generation, |key| left8(aes128_cmac(key.expose(), parts)))
     }
 
     fn verify_host_mac(
@@ -339,21 +366,13 @@ impl KeyModule for SoftKeys {
         parts: &[&[u8]],
         mac: &[u8; 8],
     ) -> Result<bool, KeyError> {
-        let working = read(&self.working);
-        let keys = working.get(terminal).ok_or(KeyError::NoKey("the terminal has not signed in"))?;
-        let key = match generation {
-            Generation::Current => &keys.mac,
-            Generation::Previous => {
-                keys.previous_mac.as_ref().ok_or(KeyError::NoKey("the terminal has no previous MAC key"))?
-            }
-        };
-        Ok(macs_equal(&left8(aes128_cmac(key.expose(), parts)), mac))
+        self.with_mac_key(terminal, generation, |key| {
+            macs_equal(&left8(aes128_cmac(key.expose(), parts)), mac)
+        })
     }
 
     fn forget_previous(&self, terminal: &TerminalId) {
-        if let Some(keys) = write(&self.working).get_mut(terminal) {
-            keys.previous_mac = None;
-        }
+        self.drop_previous(terminal);
     }
 
     fn pan_token(&self, digits: &[u8]) -> Result<[u8; 16], KeyError> {

@@ -181,3 +181,63 @@ fn nothing_secret_is_printed() {
     assert!(MasterKey::from_hex("no key at all").is_err());
     assert_eq!(keys.pan_token(b"1234"), Err(KeyError::OutOfBounds("a PAN has 8 to 19 digits")));
 }
+
+fn till() -> TerminalId {
+    TerminalId::from_text("T0000001").unwrap()
+}
+
+/// The terminal's side of an enrolment.
+fn provisioned(enrolment: &Enrolment) -> Secret<16> {
+    use protocol::keyblock::{Usage, unwrap_for};
+    let key = unwrap_for(&enrolment.code.protection_key(&till()), Usage::TMK, &enrolment.block).unwrap();
+    key.to_secret().unwrap()
+}
+
+#[test]
+fn a_terminal_signs_in_with_the_master_key_that_its_code_opened() {
+    use protocol::aes_key::AesKey;
+    use protocol::working_keys::AesWorkingKeys;
+    let keys = SoftKeys::in_memory(counting()).unwrap();
+    assert!(matches!(keys.sign_in(&till()), Err(KeyError::NoKey(_))));
+    let tmk = provisioned(&keys.enrol_terminal(&till(), false).unwrap());
+    assert_eq!(keys.enrol_terminal(&till(), false).unwrap_err(), KeyError::Exists);
+
+    let mac = protocol::signin::sign_in_key(&tmk).mac(b"0800 ...");
+    assert_eq!(keys.verify_sign_in_mac(&till(), b"0800 ...", &mac), Ok(true));
+    assert_eq!(keys.verify_sign_in_mac(&till(), b"0800 ..!", &mac), Ok(false));
+    assert_eq!(keys.sign_in_mac(&till(), b"0800 ..."), Ok(mac));
+
+    let open = |field: &SignInField| AesWorkingKeys::open(&AesKey::Aes128(tmk.clone()), field).unwrap();
+    let first = open(&keys.sign_in(&till()).unwrap());
+    let first_mac = protocol::host_mac::MacKey::Aes(first.mac).mac(b"0200 ...");
+    assert_eq!(keys.host_mac(&till(), Generation::Current, &[b"0200 ", b"..."]), Ok(first_mac));
+    assert!(keys.host_mac(&till(), Generation::Previous, &[b""]).is_err());
+
+    let second = open(&keys.sign_in(&till()).unwrap());
+    let second_mac = protocol::host_mac::MacKey::Aes(second.mac).mac(b"0200 ...");
+    let verdict = |generation, mac| keys.verify_host_mac(&till(), generation, &[b"0200 ..."], mac).ok();
+    assert_eq!(verdict(Generation::Current, &first_mac), Some(false));
+    assert_eq!(verdict(Generation::Previous, &first_mac), Some(true));
+    assert_eq!(verdict(Generation::Current, &second_mac), Some(true));
+    keys.forget_previous(&till());
+    assert_eq!(verdict(Generation::Previous, &first_mac), None);
+
+    keys.enrol_terminal(&till(), true).unwrap();
+    assert_eq!(verdict(Generation::Current, &second_mac), None);
+    assert_eq!(keys.verify_sign_in_mac(&till(), b"0800 ...", &mac), Ok(false));
+}
+
+#[test]
+fn master_keys_of_terminals_survive_a_restart_and_working_keys_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.tlk");
+    let open = || SoftKeys::open(&path, MasterKey::new([7; 32])).unwrap();
+    let tmk = provisioned(&open().enrol_terminal(&till(), false).unwrap());
+    let keys = open();
+    let mac = protocol::signin::sign_in_key(&tmk).mac(b"0800 ...");
+    assert_eq!(keys.verify_sign_in_mac(&till(), b"0800 ...", &mac), Ok(true));
+    keys.sign_in(&till()).unwrap();
+    assert!(open().host_mac(&till(), Generation::Current, &[b""]).is_err());
+    keys.sign_out(&till());
+    assert!(keys.host_mac(&till(), Generation::Current, &[b""]).is_err());
+}
