@@ -13,18 +13,21 @@ pub mod builder;
 pub mod f58;
 pub mod frame;
 pub mod message;
+mod scan;
 pub mod table;
 pub mod typed;
+mod value;
 
 use core::fmt;
 
 pub use builder::{Builder, Unsigned};
 pub use frame::{Frame, FrameError, Header, HeaderRule, Tpdu};
-pub use message::{Digits, Message, Value};
+pub use message::Message;
 pub use table::{
     AES, Alphabet, BitmapForm, Coding, Dialect, DigitForm, Field, Privacy, Side, Size, UNIONPAY,
 };
 pub use typed::FieldValue;
+pub use value::{Digits, Value};
 
 /// The number of a field: 2 to 128 (1 is the second bitmap).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

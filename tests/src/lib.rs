@@ -6,5 +6,7 @@
     reason = "this crate is test code: a failed expectation is how a test fails"
 )]
 
+pub mod ascii_1987;
 pub mod daemon;
+pub mod python;
 pub mod virtual_card;

@@ -1,6 +1,7 @@
 //! Writes a message into a caller's buffer, field by field in ascending order, each checked against the table.
 
-use super::message::{MAX_MESSAGE, SEPARATOR, packed_digits, packed_track};
+use super::message::MAX_MESSAGE;
+use super::value::{SEPARATOR, packed_digits, packed_track};
 use super::{BitmapForm, Coding, Dialect, DigitForm, Digits, Field, FieldError, FieldNo, FieldValue, Mti};
 use super::{Place, Reason, Side, Size, Value};
 

@@ -1,3 +1,5 @@
+//! Key blocks made, opened, changed and misused.
+
 use super::*;
 use proptest::prelude::*;
 use std::string::ToString;

@@ -1,7 +1,7 @@
 //! Values that come from the card: its number, its track, its sequence, its data, how it was read, its PIN.
 
 use super::{FieldValue, bytes_field, number_field};
-use crate::iso8583::message::SEPARATOR;
+use crate::iso8583::value::SEPARATOR;
 use crate::iso8583::{Builder, Digits, FieldError, FieldNo, Reason, Value};
 use crate::pan::Pan;
 use crate::tlv::{Elements, Limits, Tag, TlvError};
