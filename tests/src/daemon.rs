@@ -5,6 +5,7 @@
 //! so neither may meet the machine's. The end of that process, by any signal, is the end of everything in the namespaces.
 //! Refused: running on a system that forbids namespaces; the test then fails and says so.
 
+use anyhow::Context as _;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::net::UnixStream;
@@ -51,7 +52,7 @@ pub fn isolated(test: &str, body: impl FnOnce()) {
     }
     Tools::find();
     let mut output = tempfile::tempfile().expect("a temporary file");
-    let mut child = command_inside(test)
+    let mut child = command_inside(test, &[test, "--exact", "--nocapture", "--test-threads=1"])
         .stdin(Stdio::null())
         .stdout(output.try_clone().expect("a descriptor"))
         .stderr(output.try_clone().expect("a descriptor"))
@@ -69,7 +70,23 @@ pub fn isolated(test: &str, body: impl FnOnce()) {
     );
 }
 
-fn command_inside(test: &str) -> Command {
+/// Runs this program again, with `arguments`, in namespaces of its own, and returns what it printed. For programs that
+/// are no tests: the second process sees by its arguments what it is to do.
+///
+/// # Errors
+/// The namespaces cannot be made, or the program in them failed.
+pub fn run_inside(arguments: &[&str]) -> anyhow::Result<String> {
+    Tools::find();
+    let output = command_inside("program", arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("setpriv and unshare (package util-linux)")?;
+    anyhow::ensure!(output.status.success(), "the program in its namespaces ended with {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn command_inside(marker: &str, arguments: &[&str]) -> Command {
     let itself = std::env::current_exe().expect("the test's own path");
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare"]);
@@ -90,8 +107,8 @@ fn command_inside(test: &str) -> Command {
             "sh",
         ])
         .arg(itself)
-        .args([test, "--exact", "--nocapture", "--test-threads=1"])
-        .env(INSIDE, test)
+        .args(arguments)
+        .env(INSIDE, marker)
         .env_remove("PCSCLITE_CSOCK_NAME");
     command
 }

@@ -7,6 +7,7 @@
 )]
 
 pub mod ascii_1987;
+pub mod bench;
 pub mod daemon;
 pub mod python;
 pub mod virtual_card;

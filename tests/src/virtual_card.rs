@@ -19,17 +19,35 @@ pub struct VirtualCard<C> {
     thread: Option<JoinHandle<C>>,
 }
 
+/// How the card's socket acknowledges what vpcd writes. vpcd writes length and body separately, so a delayed
+/// acknowledgement costs 40 ms a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledgement {
+    /// At once: asked for again before every read, because the kernel forgets it.
+    Quick,
+    /// As the kernel does by default; only to measure what that costs.
+    Delayed,
+}
+
 impl<C: MemoryCard + Send + 'static> VirtualCard<C> {
     /// Inserts `card` at vpcd's slot on `port` of this machine.
     ///
     /// # Errors
     /// Nothing listens there.
     pub fn insert(port: u16, atr: &[u8], card: C) -> io::Result<Self> {
+        Self::insert_with(port, atr, card, Acknowledgement::Quick)
+    }
+
+    /// As `insert`, with a choice that only measurements need.
+    ///
+    /// # Errors
+    /// Nothing listens there.
+    pub fn insert_with(port: u16, atr: &[u8], card: C, acknowledgement: Acknowledgement) -> io::Result<Self> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_nodelay(true)?;
         let own = stream.try_clone()?;
         let atr = atr.to_vec();
-        let thread = std::thread::spawn(move || serve(own, &atr, card));
+        let thread = std::thread::spawn(move || serve(own, &atr, card, acknowledgement));
         Ok(Self { stream, thread: Some(thread) })
     }
 
@@ -55,10 +73,15 @@ impl<C> Drop for VirtualCard<C> {
 }
 
 /// Serves until the socket closes.
-fn serve<C: MemoryCard>(mut stream: TcpStream, atr: &[u8], mut card: C) -> C {
+fn serve<C: MemoryCard>(
+    mut stream: TcpStream,
+    atr: &[u8],
+    mut card: C,
+    acknowledgement: Acknowledgement,
+) -> C {
     let mut message = vec![0; MESSAGE_BYTES_MAX];
     let mut answer = vec![0; MESSAGE_BYTES_MAX];
-    while let Ok(length) = read_message(&mut stream, &mut message) {
+    while let Ok(length) = read_message(&mut stream, &mut message, acknowledgement) {
         let sent = match message[..length] {
             [0] => {
                 card.power(Power::Off);
@@ -88,14 +111,20 @@ fn serve<C: MemoryCard>(mut stream: TcpStream, atr: &[u8], mut card: C) -> C {
     card
 }
 
-/// vpcd writes length and body separately, so a delayed acknowledgement would cost 40 ms a message: it is switched off
-/// before every read, because the kernel switches it on again.
-fn read_message(stream: &mut TcpStream, message: &mut [u8]) -> io::Result<usize> {
+fn read_message(
+    stream: &mut TcpStream,
+    message: &mut [u8],
+    acknowledgement: Acknowledgement,
+) -> io::Result<usize> {
+    let acknowledge = |stream: &TcpStream| match acknowledgement {
+        Acknowledgement::Quick => SockRef::from(stream).set_tcp_quickack(true),
+        Acknowledgement::Delayed => Ok(()),
+    };
     let mut length = [0; 2];
-    SockRef::from(&*stream).set_tcp_quickack(true)?;
+    acknowledge(stream)?;
     stream.read_exact(&mut length)?;
     let length = usize::from(u16::from_be_bytes(length));
-    SockRef::from(&*stream).set_tcp_quickack(true)?;
+    acknowledge(stream)?;
     stream.read_exact(&mut message[..length])?;
     Ok(length)
 }
