@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "test code: a failed unwrap is how a test fails")]
 
 use hardware::pcsc::{self, PcscReader, ReaderPattern, ReaderWatch, Sharing};
-use hardware::{Atr, CardEvent, CardReader, Completing, Exchange, MemoryCard, Power, ReaderError, SlotState};
+use hardware::{
+    Atr, CardEvent, CardReader, Completing, Exchange, Masking, MemoryCard, Power, ReaderError, Recorder,
+    Replayer, SlotState, SystemClock, Trace,
+};
 use std::time::{Duration, Instant};
 use tests::daemon::{Daemon, READER_NAME, VPCD_PORT, isolated};
 use tests::virtual_card::VirtualCard;
@@ -306,6 +309,38 @@ fn a_t0_card_gives_complete_answers_through_the_real_daemon() {
         let length = reader.transmit(&select, &mut answer).unwrap();
         // Over T=0 the command goes out without its Le; GET RESPONSE is repeated with the length the card names.
         assert_eq!(answer[..length], [7, 2, 0x90, 0x00]);
+    });
+}
+
+#[test]
+fn a_session_recorded_at_the_real_daemon_plays_back_without_it() {
+    isolated("a_session_recorded_at_the_real_daemon_plays_back_without_it", || {
+        let session = |reader: &mut dyn CardReader| {
+            let mut answer = [0; 258];
+            reader.wait_for(CardEvent::Inserted, SOON).unwrap();
+            reader.connect().unwrap();
+            let mut outcomes = vec![];
+            for command in [&PING[..], &[0x00, 0x20, 0x00, 0x01, 0x02, 0x12, 0x34], &DIE, &PING] {
+                let outcome = reader.transmit(command, &mut answer);
+                outcomes.push(outcome.map(|length| answer[..length].to_vec()));
+            }
+            reader.disconnect().unwrap();
+            reader.wait_for(CardEvent::Removed, SOON).unwrap();
+            outcomes
+        };
+        let daemon = Daemon::start();
+        let card = card();
+        let mut recorder = Recorder::new(card_slot(), SystemClock::start(), Vec::new(), Masking::On);
+        let seen = session(&mut recorder);
+        assert!(seen[0].is_ok() && seen[1].is_ok() && seen[2].is_err(), "{seen:?}");
+        let (reader, text) = recorder.finish();
+        let text = String::from_utf8(text.unwrap()).unwrap();
+        drop((reader, card, daemon));
+        assert!(text.contains("0020000102XXXX") && !text.contains("1234"), "{text}");
+        let mut replayer = Replayer::new(Trace::read(text.as_bytes()).unwrap());
+        let played = session(&mut replayer);
+        assert_eq!([&played[0], &played[2], &played[3]], [&seen[0], &seen[2], &seen[3]]);
+        replayer.finish().unwrap();
     });
 }
 

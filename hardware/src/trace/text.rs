@@ -273,6 +273,19 @@ fn next_line(input: &mut impl BufRead, text: &mut Vec<u8>, line: usize) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_after_a_header_are_read_or_refused(
+            garbage in proptest::collection::vec(any::<u8>(), 0..200),
+            line in 0_usize..8,
+        ) {
+            let head: String = written().lines().take(line).map(|line| format!("{line}\n")).collect();
+            let text = [head.as_bytes(), &garbage].concat();
+            prop_assert!(Trace::read(text.as_slice()).is_err());
+        }
+    }
 
     fn trace() -> Trace {
         let entry = |at_us, call| TraceEntry { at_us, took_us: 7, call };
