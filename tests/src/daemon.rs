@@ -25,11 +25,12 @@ const STEP: Duration = Duration::from_millis(10);
 const INSIDE: &str = "TAPLINE_TEST_INSIDE";
 const SOCKET: &str = "/run/pcscd/pcscd.comm";
 
-/// The first process in the namespaces prepares them and becomes the test. An ordinary user cannot make `/run/pcscd`, so
-/// there all of `/run` is covered; the machine's reader drivers are covered too, its readers stay with its own daemon.
+/// The first process in the namespaces prepares them and becomes the test. Where the machine has no `/run/pcscd`, all of
+/// `/run` is covered, rather than a folder left behind there; the machine's reader drivers are covered too, its readers
+/// stay with its own daemon.
 const PREPARE: &str = r#"
 set -e
-if [ -d /run/pcscd ] || mkdir /run/pcscd 2>/dev/null; then
+if [ -d /run/pcscd ]; then
     mount -t tmpfs -o mode=755 tapline /run/pcscd
 else
     mount -t tmpfs -o mode=755 tapline /run
@@ -196,7 +197,8 @@ impl Daemon {
     #[must_use]
     pub fn stopped() -> Self {
         assert!(std::env::var_os(INSIDE).is_some(), "a daemon of our own runs inside `isolated` only");
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        // In the namespace's own memory: it goes with the namespace, however that ends.
+        let folder = tempfile::tempdir_in("/run/pcscd").expect("a temporary folder");
         fs::create_dir(folder.path().join("readers")).expect("a folder for the configuration");
         Self { tools: Tools::find(), folder, child: None }
     }
