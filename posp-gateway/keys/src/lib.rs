@@ -7,7 +7,7 @@
 //! live in memory that is cleared on drop. It serves both suites; a key carries its suite and never serves another algorithm. What a module
 //! cannot do it answers as [`KeyError::Unsupported`].
 #![forbid(unsafe_code)]
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod master;
 mod sealed;

@@ -187,7 +187,6 @@ impl Derivation {
     }
 
     /// The holds still open.
-    #[expect(dead_code, reason = "the audit compares open holds with it")]
     pub(crate) const fn open(&self) -> &HashMap<TransferSeq, u64> {
         &self.holds
     }

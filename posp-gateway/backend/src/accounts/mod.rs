@@ -11,7 +11,7 @@
 //! [`rules`] decides; [`Ledger`] is the batch-first interface over a store; [`chart`] names the accounts.
 
 pub mod chart;
-mod ledger;
+pub(crate) mod ledger;
 pub mod rules;
 #[cfg(test)]
 mod tests;

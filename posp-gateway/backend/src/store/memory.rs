@@ -3,7 +3,6 @@
 use super::{Batch, Heads, Key, Link, Outcome, Record, Scan, Store, StoreFault, Visit};
 use crate::accounts::{Hold, HoldState};
 use crate::report::BatchState;
-use crate::store::RecordStanding;
 use protocol::time::Wall;
 use std::collections::BTreeMap;
 
@@ -64,9 +63,7 @@ impl Store for MemoryStore {
             (Scan::Uploads(terminal, number), Record::Upload(of, batch, _)) => {
                 (terminal, number) == (*of, *batch)
             }
-            (Scan::OpenRecords, Record::Record(it)) => {
-                matches!(it.standing, RecordStanding::Held | RecordStanding::Uncertain)
-            }
+            (Scan::OpenRecords, Record::Record(it)) => it.standing.is_open(),
             (Scan::Accounts, Record::Account(_))
             | (Scan::Holds, Record::Hold(_))
             | (Scan::Issuers, Record::Issuer(_))
@@ -92,13 +89,18 @@ impl Store for MemoryStore {
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
         let (link, heads) = Link::of(batch, &self.heads);
         for change in &batch.changes {
+            self.records.insert(change.key(), change.clone());
+        }
+        for change in &batch.changes {
             if let Record::Batch(closed) = change
                 && closed.state == BatchState::Closed
             {
-                let of = |key: &Key| matches!(key, Key::Identity(identity) if (identity.terminal, identity.batch) == (closed.terminal, closed.number));
+                let of = |key: &Key| {
+                    matches!(key, Key::Identity(identity)
+                        if (identity.terminal, identity.batch) == (closed.terminal, closed.number))
+                };
                 self.records.retain(|key, _| !of(key));
             }
-            self.records.insert(change.key(), change.clone());
         }
         self.records.insert(Key::Link(link.number), Record::Link(link));
         self.heads = heads;

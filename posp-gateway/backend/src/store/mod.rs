@@ -13,7 +13,7 @@ pub mod memory;
 mod record;
 mod working;
 
-pub use link::{Link, Linked};
+pub use link::{Link, LinkHash, Linked};
 pub use record::*;
 pub use working::Working;
 
@@ -57,6 +57,9 @@ pub enum StoreFault {
     /// Another writer was first; decide again.
     #[error("another writer was first")]
     Conflict,
+    /// The system's clock.
+    #[error("the system's clock is outside the years 0 to 9999: set it")]
+    Clock,
     /// The writer has stopped.
     #[error("the writer has stopped")]
     Closed,

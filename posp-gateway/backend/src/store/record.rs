@@ -403,6 +403,8 @@ pub enum RecordStanding {
     Uncertain,
     /// Proved, but the SAM's place is not known; posts nothing yet.
     Held,
+    /// Kept, though nobody could verify its TAC: the issuer or its key is not registered. Posts nothing yet.
+    Unverified,
     /// Booked from the purse float.
     Booked,
     /// Booked from the issuer's loss: a second record on one counter.
@@ -543,6 +545,7 @@ impl RecordStanding {
             Self::Fork => 5,
             Self::Zero => 6,
             Self::Resolved => 7,
+            Self::Unverified => 8,
         }
     }
 
@@ -557,7 +560,16 @@ impl RecordStanding {
             5 => Some(Self::Fork),
             6 => Some(Self::Zero),
             7 => Some(Self::Resolved),
+            8 => Some(Self::Unverified),
             _ => None,
         }
+    }
+}
+
+impl RecordStanding {
+    /// Whether a person or a later record has still to decide.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Held | Self::Uncertain | Self::Unverified)
     }
 }

@@ -108,6 +108,12 @@ impl<'s, S: Store> Working<'s, S> {
         seq
     }
 
+    /// The number that the next new transaction gets.
+    #[must_use]
+    pub const fn next_transaction(&self) -> TransactionSeq {
+        self.next_transaction
+    }
+
     /// Raises an alert.
     pub fn alert(&mut self, alert: Alert) {
         let number = self.next_alert;

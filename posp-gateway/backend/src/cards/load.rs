@@ -1,0 +1,368 @@
+//! Loads: the issuer's consent, and what became of it (`posp.md` section 6, `purse.md` section 6).
+//!
+//! MAC2 leaves only after the hold is durable, and from then on the card decides: its TAC posts the hold at any later time, and so does a load request
+//! whose MAC1 is right and shows a higher online counter; a load request that shows the same counter releases it, or a person. A reversal only
+//! makes it `disputed`: the terminal's word alone never frees the money.
+//!
+//! A card has at most one load that is neither posted nor released, because every load request decides the one before.
+
+use super::{alert, key_of, tac_terms};
+use crate::accounts::chart::{Book, code};
+use crate::accounts::{Order, TransactionSeq};
+use crate::api::{AlertKind, AnswerBody, CardStatus, LoadSource};
+use crate::engine::Desk;
+use crate::store::{
+    Card, CardId, Issuer, Load, LoadState, Record, Store, StoreFault, Transaction, TransactionKind,
+    TransactionState, Working,
+};
+use crate::transactions::{Decision, Desked, Reversed, code_of, transfer};
+use keys::{KeyError, TacCheck, TacVerdict};
+use protocol::ids::OnlineCounter;
+use protocol::iso8583::f58::{CardCounter, LoadRequest, RecordAnswer, RecordState, TransactionRecord};
+use protocol::iso8583::typed::ResponseCode;
+use protocol::money::Amount;
+use protocol::purse::TransactionType;
+use protocol::purse::mac::HostTerms;
+
+/// A load request: checks the card's MAC1, settles what its counter says about the load before, holds the money, consents.
+pub(crate) fn load<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    desked: &mut Desked<'_>,
+    source: LoadSource,
+    request: &LoadRequest,
+) -> Result<Decision, StoreFault> {
+    let kind = match source {
+        LoadSource::Linked => TransactionKind::Load,
+        LoadSource::Cash | LoadSource::Refund => TransactionKind::MerchantLoad,
+    };
+    let (issuer, mut card) = match admitted(working, desk, desked, request)? {
+        Ok(admitted) => admitted,
+        Err(code) => return Ok(Decision::declined(kind, code)),
+    };
+    let amount = request.amount.in_currency(issuer.currency);
+    let refused = |code| Decision { amount: Some(amount), ..Decision::declined(kind, code) };
+    if let Err(code) = counter_says(working, desk, &mut card, request)? {
+        return Ok(refused(code));
+    }
+    let about = Some((card.id.issuer, card.id.asn));
+    let highest = card.loaded.saturating_sub(card.spent);
+    if u64::from(request.balance.0) > highest {
+        alert(working, desk, AlertKind::BalanceBreak, about, None, None);
+        return Ok(refused(ResponseCode::RESTRICTED));
+    }
+    if card.status == CardStatus::Denied {
+        return Ok(refused(ResponseCode::RESTRICTED));
+    }
+    if request.amount > issuer.load_limit {
+        return Ok(refused(ResponseCode::AMOUNT_LIMIT));
+    }
+    let payer = match (source, card.funding) {
+        (LoadSource::Linked, None) => return Ok(refused(ResponseCode::NOT_PERMITTED)),
+        (LoadSource::Linked, Some(funding)) => funding,
+        _ => Book::MerchantPayable(desked.merchant.number).id(issuer.currency),
+    };
+    let float = Book::PurseFloat(issuer.number).id(issuer.currency);
+    let order = Order::Hold { debit: payer, credit: float, amount, expires: None };
+    let why = match source {
+        LoadSource::Linked => code::LOAD,
+        LoadSource::Cash => code::CASH_LOAD,
+        LoadSource::Refund => code::PURSE_REFUND,
+    };
+    let terms = host_terms(request);
+    let key = key_of(&issuer, &request.asn, request.key_version, request.algorithm);
+    let mac2 = match desk.keys.mac2(&key, &request.random, &terms, desk.moment) {
+        Ok(mac2) => mac2,
+        Err(_) => return Ok(refused(ResponseCode::ISSUER_OUT)),
+    };
+    let hold = match transfer(working, desk, desked.seq, order, why)? {
+        Ok(hold) => hold,
+        Err(rejection) => return Ok(Decision { payer: Some(payer), ..refused(code_of(rejection)) }),
+    };
+    working.put(Record::Load(Load {
+        card: card.id,
+        counter: request.counter,
+        transaction: desked.seq,
+        hold,
+        payer,
+        amount,
+        sam: request.terminal,
+        balance_old: request.balance,
+        moment: desk.moment,
+        state: LoadState::Consented,
+    }));
+    card.open_load = Some(request.counter);
+    working.put(Record::Card(card));
+    desked.batch.host.loads = desked.batch.host.loads.plus(amount.minor());
+    Ok(Decision {
+        state: TransactionState::Authorised,
+        amount: Some(amount),
+        payer: Some(payer),
+        payee: Some(float),
+        load: Some((card.id, request.counter)),
+        transfer: Some(hold),
+        body: AnswerBody::Load { algorithm: request.algorithm, mac2 },
+        ..Decision::done(kind)
+    })
+}
+
+const fn host_terms(request: &LoadRequest) -> HostTerms {
+    HostTerms {
+        amount: request.amount,
+        kind: request.kind,
+        terminal: request.terminal,
+        counter: request.counter,
+    }
+}
+
+/// Whether this card, asked at this terminal, is who it says.
+fn admitted<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    desked: &Desked<'_>,
+    request: &LoadRequest,
+) -> Result<Result<(Issuer, Card), ResponseCode>, StoreFault> {
+    if request.kind != TransactionType::Load {
+        return Ok(Err(ResponseCode::INVALID));
+    }
+    if request.amount.0 == 0 {
+        return Ok(Err(ResponseCode::AMOUNT));
+    }
+    let Some(issuer) = working.issuer(request.issuer)? else { return Ok(Err(ResponseCode::CARD_NUMBER)) };
+    let id = CardId { issuer: request.issuer, asn: request.asn };
+    let Some(card) = working.card(id)? else { return Ok(Err(ResponseCode::CARD_NUMBER)) };
+    let place = working.sam(request.terminal)?.and_then(|sam| sam.at(desk.moment));
+    if place.is_none_or(|(terminal, _)| terminal != desked.request.identity.terminal) {
+        return Ok(Err(ResponseCode::NOT_PERMITTED_TERMINAL));
+    }
+    let terms = host_terms(request);
+    let key = key_of(&issuer, &request.asn, request.key_version, request.algorithm);
+    match desk.keys.verify_mac1(&key, &request.random, &terms, request.balance, &request.asn, &request.mac1) {
+        Ok(true) => Ok(Ok((issuer, card))),
+        Ok(false) | Err(KeyError::WrongSuite { .. }) => {
+            let about = Some((id.issuer, id.asn));
+            alert(working, desk, AlertKind::WrongMac1, about, None, None);
+            Ok(Err(RecordAnswer::TAC_WRONG))
+        }
+        Err(_) => Ok(Err(ResponseCode::ISSUER_OUT)),
+    }
+}
+
+/// What the counter under a right MAC1 says: about the open load, and about the card.
+fn counter_says<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    card: &mut Card,
+    request: &LoadRequest,
+) -> Result<Result<(), ResponseCode>, StoreFault> {
+    let shown = request.counter;
+    if shown < card.next_online || card.open_load.is_some_and(|open| shown < open) {
+        let about = Some((card.id.issuer, card.id.asn));
+        alert(working, desk, AlertKind::Rollback, about, None, None);
+        return Ok(Err(ResponseCode::RESTRICTED));
+    }
+    if let Some(open) = card.open_load {
+        let missing = StoreFault::Damaged { what: "a card's open load is missing" };
+        let load = working.load(card.id, open)?.ok_or(missing)?;
+        if shown > open {
+            post(working, desk, card, load)?;
+        } else {
+            release(working, desk, card, load)?;
+        }
+    }
+    card.next_online = card.next_online.max(shown);
+    working.put(Record::Card(*card));
+    Ok(Ok(()))
+}
+
+/// The card was credited: the hold is posted.
+fn post<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    card: &mut Card,
+    load: Load,
+) -> Result<(), StoreFault> {
+    let order = Order::PostHold { of: load.hold, amount: None };
+    if transfer(working, desk, load.transaction, order, code::LOAD)?.is_err() {
+        return Err(StoreFault::Damaged { what: "an open load's hold is not open" });
+    }
+    credited(working, card, load)?;
+    set_state(working, load.transaction, TransactionState::Completed)
+}
+
+/// What follows from the card's credit, however it was booked.
+fn credited<S: Store>(working: &mut Working<'_, S>, card: &mut Card, load: Load) -> Result<(), StoreFault> {
+    working.put(Record::Load(Load { state: LoadState::Posted, ..load }));
+    if card.open_load == Some(load.counter) {
+        card.open_load = None;
+    }
+    card.loaded = card.loaded.saturating_add(load.amount.minor());
+    let next = load.counter.next().unwrap_or(load.counter);
+    card.next_online = card.next_online.max(next);
+    working.put(Record::Card(*card));
+    Ok(())
+}
+
+/// The card was not credited: the money is free again.
+pub(crate) fn release<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    card: &mut Card,
+    load: Load,
+) -> Result<(), StoreFault> {
+    let order = Order::VoidHold { of: load.hold };
+    if transfer(working, desk, load.transaction, order, code::LOAD)?.is_err() {
+        return Err(StoreFault::Damaged { what: "an open load's hold is not open" });
+    }
+    working.put(Record::Load(Load { state: LoadState::Released, ..load }));
+    card.open_load = None;
+    working.put(Record::Card(*card));
+    set_state(working, load.transaction, TransactionState::Reversed)
+}
+
+fn set_state<S: Store>(
+    working: &mut Working<'_, S>,
+    seq: TransactionSeq,
+    state: TransactionState,
+) -> Result<(), StoreFault> {
+    let missing = StoreFault::Damaged { what: "a load's transaction is missing" };
+    let transaction = working.transaction(seq)?.ok_or(missing)?;
+    working.put(Record::Transaction(Box::new(Transaction { state, ..transaction })));
+    Ok(())
+}
+
+/// 0400 of a load whose consent has left: answered 00, and the card decides (`posp.md` section 6).
+pub(crate) fn reverse<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    original: &Transaction,
+) -> Result<Reversed, StoreFault> {
+    let missing = StoreFault::Damaged { what: "a load's record is missing" };
+    let (card, counter) = original.load.ok_or(missing.clone())?;
+    // A later load at the same counter has taken this one's place: it was released long ago.
+    let Some(load) = working.load(card, counter)?.filter(|load| load.transaction == original.seq) else {
+        return Ok(Ok(None));
+    };
+    match load.state {
+        LoadState::Consented => {
+            working.put(Record::Load(Load { state: LoadState::Disputed, ..load }));
+            Ok(Ok(Some(TransactionState::Disputed)))
+        }
+        LoadState::Posted => {
+            let about = Some((card.issuer, card.asn));
+            alert(working, desk, AlertKind::ReversalAfterConfirm, about, None, original.transfer);
+            Ok(Ok(None))
+        }
+        LoadState::Disputed | LoadState::Released => Ok(Ok(None)),
+    }
+}
+
+/// The terminal's word on a load: the card's TAC, or that nobody knows.
+pub(crate) fn confirm<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    record: &TransactionRecord,
+) -> Result<Decision, StoreFault> {
+    let kind = TransactionKind::LoadConfirm;
+    let (code, load) = confirmed(working, desk, record)?;
+    let decision = if code.is_approved() { Decision::done(kind) } else { Decision::declined(kind, code) };
+    let Some(load) = load else { return Ok(decision) };
+    Ok(Decision {
+        amount: Some(load.amount),
+        original: Some(load.transaction),
+        load: Some((load.card, load.counter)),
+        ..decision
+    })
+}
+
+/// Books what a load's record says. Returns field 39 (or the code of F58 `RS`) and the load it was about.
+pub(crate) fn confirmed<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    record: &TransactionRecord,
+) -> Result<(ResponseCode, Option<Load>), StoreFault> {
+    let (CardCounter::Online(counter), TransactionType::Load) = (record.counter, record.kind) else {
+        return Ok((ResponseCode::INVALID, None));
+    };
+    let id = CardId { issuer: record.issuer, asn: record.asn };
+    let (Some(issuer), Some(mut card)) = (working.issuer(record.issuer)?, working.card(id)?) else {
+        return Ok((ResponseCode::CARD_NUMBER, None));
+    };
+    let Some(load) = working.load(id, counter)? else { return Ok((ResponseCode::NOT_FOUND, None)) };
+    let without_tac = record.tac.is_zero();
+    if without_tac && matches!(record.state, RecordState::Uncertain | RecordState::Void) {
+        // Nobody's money moves on the terminal's word: the card's next load request, its TAC or a person decides.
+        return Ok((ResponseCode::APPROVED, Some(load)));
+    }
+    let terms = tac_terms(record);
+    let key = key_of(&issuer, &record.asn, record.key_version, record.algorithm);
+    let check = TacCheck { key, terms: &terms, tac: &record.tac };
+    let valid = desk.keys.verify_tacs(&[check]) == [TacVerdict::Valid];
+    let balance = load.balance_old.checked_add(record.amount);
+    let same = record.amount.in_currency(issuer.currency) == load.amount
+        && record.terminal == load.sam
+        && record.moment == load.moment
+        && balance == Some(record.balance_after);
+    if !(valid && same) {
+        let about = Some((id.issuer, id.asn));
+        alert(working, desk, AlertKind::WrongTac, about, None, None);
+        return Ok((RecordAnswer::TAC_WRONG, Some(load)));
+    }
+    match load.state {
+        LoadState::Posted => {}
+        LoadState::Consented | LoadState::Disputed => post(working, desk, &mut card, load)?,
+        LoadState::Released => late(working, desk, &issuer, &mut card, load)?,
+    }
+    Ok((ResponseCode::APPROVED, Some(load)))
+}
+
+/// The card was credited after all, though the hold was released: the payer pays if the money is still there, else the issuer.
+fn late<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    issuer: &Issuer,
+    card: &mut Card,
+    load: Load,
+) -> Result<(), StoreFault> {
+    let about = Some((card.id.issuer, card.id.asn));
+    let float = Book::PurseFloat(issuer.number).id(issuer.currency);
+    let from = |debit| Order::Post { debit, credit: float, amount: load.amount };
+    let booked = match transfer(working, desk, load.transaction, from(load.payer), code::LATE_LOAD)? {
+        Ok(booked) => {
+            alert(working, desk, AlertKind::LateLoad, about, None, Some(booked));
+            booked
+        }
+        Err(_) => {
+            let loss = Book::IssuerLoss(issuer.number).id(issuer.currency);
+            let lacks = StoreFault::Damaged { what: "the issuer's loss account is missing" };
+            let booked =
+                transfer(working, desk, load.transaction, from(loss), code::LATE_LOAD)?.map_err(|_| lacks)?;
+            alert(working, desk, AlertKind::LoadLoss, about, None, Some(booked));
+            booked
+        }
+    };
+    tracing::warn!(transfer = booked.0, "a load was confirmed after its hold had been released");
+    credited(working, card, load)?;
+    set_state(working, load.transaction, TransactionState::Completed)
+}
+
+/// The counter of a card's open load, for a person's decision.
+pub(crate) fn open<S: Store>(
+    working: &mut Working<'_, S>,
+    card: &Card,
+    counter: OnlineCounter,
+) -> Result<Option<Load>, StoreFault> {
+    if card.open_load != Some(counter) {
+        return Ok(None);
+    }
+    working.load(card.id, counter)
+}
+
+/// The sum of a load, if it is still open.
+pub(crate) fn open_amount<S: Store>(store: &mut S, card: &Card) -> Result<Option<Amount>, StoreFault> {
+    let Some(counter) = card.open_load else { return Ok(None) };
+    Ok(match store.get(&crate::store::Key::Load(card.id, counter))? {
+        Some(Record::Load(load)) => Some(load.amount),
+        _ => None,
+    })
+}

@@ -1,0 +1,359 @@
+//! Offline records (`posp.md` sections 5 and 6): each answered by itself, booked once, whoever uploads it and however late.
+//!
+//! A record is unique by (SAM number, SAM sequence) in every state; a card's counter belongs to the first record with a valid TAC. A record whose TAC is wrong is
+//! answered 63 and leaves nothing but an alert: it must not take the number of the genuine one. Two valid records on one counter are a
+//! fork: both merchants are paid, the second by the issuer, and the card is denied.
+
+use super::{alert, key_of, load, new_card, tac_terms};
+use crate::accounts::chart::{Book, code};
+use crate::accounts::{Order, TransactionSeq};
+use crate::api::{AlertKind, AnswerBody, CardStatus, RECORDS_MAX, RecordOutcome};
+use crate::engine::Desk;
+use crate::store::{
+    Card, CardId, Issuer, Merchant, OfflineRecord, Record, RecordStanding, Store, StoreFault,
+    TransactionKind, Working,
+};
+use crate::transactions::{Decision, Desked, transfer};
+use keys::{TacCheck, TacVerdict};
+use protocol::ids::{MerchantId, OfflineCounter};
+use protocol::iso8583::f58::{CardCounter, RecordAnswer, RecordState, TransactionRecord};
+use protocol::iso8583::typed::ResponseCode;
+use protocol::purse::TransactionType;
+
+/// A message of records.
+pub(crate) fn upload<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    desked: &mut Desked<'_>,
+    records: &[TransactionRecord],
+) -> Result<Decision, StoreFault> {
+    let kind = TransactionKind::OfflineRecords;
+    if records.is_empty() || records.len() > RECORDS_MAX {
+        return Ok(Decision::declined(kind, ResponseCode::FORMAT));
+    }
+    let verdicts = verify(working, desk, records)?;
+    let mut outcomes = Vec::with_capacity(records.len());
+    for (record, verdict) in records.iter().zip(verdicts) {
+        let code = if record.kind == TransactionType::Load {
+            load::confirmed(working, desk, record)?.0
+        } else {
+            one(working, desk, desked, record, verdict)?
+        };
+        let answer = RecordAnswer { term_seq: record.term_seq, code };
+        outcomes.push(RecordOutcome { sam: record.terminal, answer });
+    }
+    Ok(Decision { body: AnswerBody::Records(outcomes), ..Decision::done(kind) })
+}
+
+/// The verdicts on the TACs of a message, in order, from one call of the key module.
+fn verify<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    records: &[TransactionRecord],
+) -> Result<Vec<TacVerdict>, StoreFault> {
+    let mut issuers: Vec<Option<Issuer>> = Vec::with_capacity(records.len());
+    for record in records {
+        issuers.push(working.issuer(record.issuer)?);
+    }
+    let terms: Vec<_> = records.iter().map(tac_terms).collect();
+    let mut checks = Vec::with_capacity(records.len());
+    let mut place = Vec::with_capacity(records.len());
+    for ((record, issuer), terms) in records.iter().zip(&issuers).zip(&terms) {
+        let present = issuer.as_ref().filter(|_| !record.tac.is_zero());
+        place.push(present.map(|_| checks.len()));
+        if let Some(issuer) = present {
+            let key = key_of(issuer, &record.asn, record.key_version, record.algorithm);
+            checks.push(TacCheck { key, terms, tac: &record.tac });
+        }
+    }
+    let verdicts = desk.keys.verify_tacs(&checks);
+    let at =
+        |place: Option<usize>| place.and_then(|at| verdicts.get(at).copied()).unwrap_or(TacVerdict::NoKey);
+    Ok(place.into_iter().map(at).collect())
+}
+
+/// Whether a known record may become this one: all else equal, and only a better knowledge of its state.
+fn same_but_state(known: &TransactionRecord, new: &TransactionRecord) -> bool {
+    let plain = |record: &TransactionRecord| TransactionRecord {
+        state: RecordState::Done,
+        tac: protocol::purse::Tac::zero(record.algorithm.suite()),
+        ..*record
+    };
+    let tacs = known.tac.is_zero() || new.tac.is_zero() || known.tac == new.tac;
+    tacs && plain(known) == plain(new)
+}
+
+/// Suite 00: the TAC does not cover the counter or the card, so the same TAC, terminal and sequence is the same payment.
+fn same_payment(known: &TransactionRecord, new: &TransactionRecord) -> bool {
+    let fixed = known.algorithm.suite().mac_len() == 4;
+    fixed
+        && !known.tac.is_zero()
+        && known.tac == new.tac
+        && (known.amount, known.moment) == (new.amount, new.moment)
+}
+
+/// One record.
+fn one<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    desked: &mut Desked<'_>,
+    record: &TransactionRecord,
+    verdict: TacVerdict,
+) -> Result<ResponseCode, StoreFault> {
+    let about = Some((record.issuer, record.asn));
+    let number = Some((record.terminal, record.term_seq));
+    if !matches!(record.kind, TransactionType::Purchase | TransactionType::CappPurchase) {
+        return Ok(ResponseCode::INVALID);
+    }
+    let known = working.record(record.terminal, record.term_seq)?;
+    if let Some(known) = &known {
+        let content = &known.content;
+        if content == record {
+            return Ok(code_of(known.standing));
+        }
+        if !same_but_state(content, record) {
+            if same_payment(content, record) {
+                return Ok(code_of(known.standing));
+            }
+            alert(working, desk, AlertKind::RecordConflict, about, number, None);
+            return Ok(ResponseCode::DUPLICATE);
+        }
+        // All else equal. What is decided stays decided; what was uncertain may become known.
+        if !matches!(known.standing, RecordStanding::Uncertain | RecordStanding::Unverified) {
+            let agrees =
+                matches!(known.standing, RecordStanding::Void) == (record.state == RecordState::Void);
+            if !agrees {
+                alert(working, desk, AlertKind::RecordConflict, about, number, None);
+                return Ok(ResponseCode::DUPLICATE);
+            }
+            return Ok(code_of(known.standing));
+        }
+    }
+    // A TAC that is there and wrong is never booked, whatever the state says; one that is right proves the debit, whatever the state says.
+    match (verdict, record.tac.is_zero(), record.state) {
+        (TacVerdict::Valid, ..) => {
+            let booked = book(working, desk, desked.seq, Some(desked.merchant.id), record)?;
+            if booked {
+                let minor = u64::from(record.amount.0);
+                desked.batch.host.debits = desked.batch.host.debits.plus(minor);
+            }
+            Ok(if booked { ResponseCode::APPROVED } else { RecordAnswer::HELD })
+        }
+        (TacVerdict::Wrong, false, _) | (_, true, RecordState::Done | RecordState::RecoveredUnverified) => {
+            alert(working, desk, AlertKind::WrongTac, about, number, None);
+            Ok(RecordAnswer::TAC_WRONG)
+        }
+        (TacVerdict::NoKey, false, _) => {
+            alert(working, desk, AlertKind::UnknownCard, about, number, None);
+            keep(working, desk, desked.seq, record, RecordStanding::Unverified);
+            Ok(RecordAnswer::HELD)
+        }
+        (_, _, RecordState::Void) => {
+            keep(working, desk, desked.seq, record, RecordStanding::Void);
+            Ok(ResponseCode::APPROVED)
+        }
+        (_, _, _) => {
+            keep(working, desk, desked.seq, record, RecordStanding::Uncertain);
+            Ok(RecordAnswer::HELD)
+        }
+    }
+}
+
+const fn code_of(standing: RecordStanding) -> ResponseCode {
+    match standing {
+        RecordStanding::Uncertain | RecordStanding::Held | RecordStanding::Unverified => RecordAnswer::HELD,
+        _ => ResponseCode::APPROVED,
+    }
+}
+
+fn keep<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    transaction: TransactionSeq,
+    record: &TransactionRecord,
+    standing: RecordStanding,
+) {
+    let (merchant, transfer, received) = (None, None, desk.now);
+    working.put(Record::Record(Box::new(OfflineRecord {
+        content: *record,
+        standing,
+        merchant,
+        transaction,
+        transfer,
+        received,
+    })));
+}
+
+/// A record that the card has proved. Returns whether it is booked now; if not, nobody knows whose SAM it was, and it is held.
+fn book<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    seq: TransactionSeq,
+    uploader: Option<MerchantId>,
+    record: &TransactionRecord,
+) -> Result<bool, StoreFault> {
+    let wrong = StoreFault::Damaged { what: "a purchase with an online counter" };
+    let CardCounter::Offline(counter) = record.counter else { return Err(wrong) };
+    let missing = StoreFault::Damaged { what: "an issuer is missing" };
+    let issuer = working.issuer(record.issuer)?.ok_or(missing)?;
+    let about = Some((record.issuer, record.asn));
+    let number = (record.terminal, record.term_seq);
+    let id = CardId { issuer: record.issuer, asn: record.asn };
+    let mut card = match working.card(id)? {
+        Some(card) => card,
+        None => {
+            alert(working, desk, AlertKind::UnknownCard, about, Some(number), None);
+            new_card(record.issuer, record.asn, record.key_version)
+        }
+    };
+    let fork = working.claim(id, counter)?.is_some_and(|owner| owner != number);
+    if fork {
+        alert(working, desk, AlertKind::Fork, about, Some(number), None);
+        card.status = CardStatus::Denied;
+    } else {
+        working.put(Record::Claim(id, counter, number.0, number.1));
+        chain(working, desk, &mut card, record, counter)?;
+    }
+    working.put(Record::Card(card));
+    let owner = owner_of(working, &issuer, record)?;
+    let Some(merchant) = owner else {
+        alert(working, desk, AlertKind::UnknownSam, about, Some(number), None);
+        keep(working, desk, seq, record, RecordStanding::Held);
+        return Ok(false);
+    };
+    if uploader.is_some_and(|uploader| uploader != merchant.id) {
+        alert(working, desk, AlertKind::ForeignUpload, about, Some(number), None);
+    }
+    post(working, desk, seq, &issuer, &merchant, record, fork)?;
+    Ok(true)
+}
+
+/// The merchant to whom the SAM belonged at the record's time, if its account can take the issuer's currency.
+fn owner_of<S: Store>(
+    working: &mut Working<'_, S>,
+    issuer: &Issuer,
+    record: &TransactionRecord,
+) -> Result<Option<Merchant>, StoreFault> {
+    let place = working.sam(record.terminal)?.and_then(|sam| sam.at(record.moment));
+    let merchant = match place {
+        Some((_, merchant)) => working.merchant(merchant)?,
+        None => None,
+    };
+    Ok(merchant.filter(|merchant| merchant.currency == issuer.currency))
+}
+
+/// Pays the merchant: from the float, or from the issuer's loss if another record has the counter. Always posts.
+fn post<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    seq: TransactionSeq,
+    issuer: &Issuer,
+    merchant: &Merchant,
+    record: &TransactionRecord,
+    fork: bool,
+) -> Result<(), StoreFault> {
+    let (debit, why, standing) = if fork {
+        (Book::IssuerLoss(issuer.number), code::PURSE_FORK, RecordStanding::Fork)
+    } else {
+        (Book::PurseFloat(issuer.number), code::PURSE_PURCHASE, RecordStanding::Booked)
+    };
+    let amount = record.amount.in_currency(issuer.currency);
+    let credit = Book::MerchantPayable(merchant.number).id(issuer.currency);
+    let (booked, standing) = if amount.is_zero() {
+        (None, if fork { RecordStanding::Fork } else { RecordStanding::Zero })
+    } else {
+        let order = Order::Post { debit: debit.id(issuer.currency), credit, amount };
+        let lacks = StoreFault::Damaged { what: "an account of the chart is missing" };
+        (Some(transfer(working, desk, seq, order, why)?.map_err(|_| lacks)?), standing)
+    };
+    working.put(Record::Record(Box::new(OfflineRecord {
+        content: TransactionRecord { state: RecordState::Done, ..*record },
+        standing,
+        merchant: Some(merchant.id),
+        transaction: seq,
+        transfer: booked,
+        received: desk.now,
+    })));
+    Ok(())
+}
+
+/// The card's chain: what the neighbours of this counter allow. The full proof is the audit's; this one warns at once.
+fn chain<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    card: &mut Card,
+    record: &TransactionRecord,
+    counter: OfflineCounter,
+) -> Result<(), StoreFault> {
+    let about = Some((card.id.issuer, card.id.asn));
+    let number = Some((record.terminal, record.term_seq));
+    card.spent = card.spent.saturating_add(u64::from(record.amount.0));
+    let before = u64::from(record.balance_after.0).saturating_add(u64::from(record.amount.0));
+    let open = match card.open_load {
+        Some(counter) => working.load(card.id, counter)?.map_or(0, |load| load.amount.minor()),
+        None => 0,
+    };
+    let loads = card.loaded.saturating_add(open);
+    let previous = match counter.0.checked_sub(1) {
+        Some(previous) => neighbour(working, card.id, OfflineCounter(previous))?,
+        None => None,
+    };
+    let low = previous.map_or(0, |previous| u64::from(previous.balance_after.0));
+    if before < low || before > low.saturating_add(loads) || before > loads {
+        alert(working, desk, AlertKind::BalanceBreak, about, number, None);
+    }
+    if card.newest.is_none_or(|(newest, _)| counter > newest) {
+        card.newest = Some((counter, record.balance_after));
+    }
+    Ok(())
+}
+
+/// The record that owns a counter.
+pub(crate) fn neighbour<S: Store>(
+    working: &mut Working<'_, S>,
+    card: CardId,
+    counter: OfflineCounter,
+) -> Result<Option<TransactionRecord>, StoreFault> {
+    let Some((sam, seq)) = working.claim(card, counter)? else { return Ok(None) };
+    Ok(working.record(sam, seq)?.map(|record| record.content))
+}
+
+/// Books records that waited for the registration of their SAM, their issuer or its key. Returns how many.
+pub(crate) fn retry_held<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    open: &[OfflineRecord],
+) -> Result<u32, StoreFault> {
+    let mut booked = 0u32;
+    for record in open {
+        let content = &record.content;
+        let Some(known) = working.record(content.terminal, content.term_seq)? else { continue };
+        let Some(issuer) = working.issuer(content.issuer)? else { continue };
+        let done = match known.standing {
+            RecordStanding::Held => claimed(working, desk, &issuer, &known)?,
+            RecordStanding::Unverified => {
+                let valid = verify(working, desk, &[*content])? == [TacVerdict::Valid];
+                valid && book(working, desk, known.transaction, None, content)?
+            }
+            _ => false,
+        };
+        booked = booked.saturating_add(u32::from(done));
+    }
+    Ok(booked)
+}
+
+/// A held record already owns its counter, or is a fork: only its merchant was unknown.
+fn claimed<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    issuer: &Issuer,
+    record: &OfflineRecord,
+) -> Result<bool, StoreFault> {
+    let content = &record.content;
+    let CardCounter::Offline(counter) = content.counter else { return Ok(false) };
+    let Some(merchant) = owner_of(working, issuer, content)? else { return Ok(false) };
+    let id = CardId { issuer: content.issuer, asn: content.asn };
+    let fork = working.claim(id, counter)? != Some((content.terminal, content.term_seq));
+    post(working, desk, record.transaction, issuer, &merchant, content, fork)?;
+    Ok(true)
+}

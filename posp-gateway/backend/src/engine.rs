@@ -1,0 +1,90 @@
+//! The backend over a store and a key module: one working set per batch, one commit, then the answers.
+
+use crate::accounts::rules;
+use crate::admin;
+use crate::api::{Answer, Backend, Query, Report, Request};
+use crate::query;
+use crate::store::{Store, StoreFault, Working};
+use crate::transactions;
+use keys::KeyModule;
+use protocol::purse::Moment;
+use protocol::time::{Now, Wall};
+use std::sync::Arc;
+
+/// How many holds whose time is up one batch releases.
+const EXPIRE_MAX: usize = 1024;
+/// How often a batch is decided again because another writer was first.
+const CONFLICT_TRIES: u32 = 8;
+
+/// The rules over a store.
+pub struct Engine<S> {
+    store: S,
+    keys: Arc<dyn KeyModule>,
+}
+
+impl<S> core::fmt::Debug for Engine<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+/// What every decision of a batch may use besides the working set.
+#[derive(Clone, Copy)]
+pub(crate) struct Desk<'k> {
+    /// The issuer's keys.
+    pub(crate) keys: &'k dyn KeyModule,
+    /// Local date and time, as answers and cards carry it.
+    pub(crate) moment: Moment,
+    /// The time of the batch.
+    pub(crate) now: Wall,
+}
+
+impl<S: Store> Engine<S> {
+    /// Over this store, with these keys.
+    pub fn new(store: S, keys: Arc<dyn KeyModule>) -> Self {
+        Self { store, keys }
+    }
+
+    /// The store back.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// The store, for reading beside the engine (backup, export of links).
+    pub const fn store(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    fn attempt(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
+        let keys = Arc::clone(&self.keys);
+        let mut working = Working::new(&mut self.store, now.wall);
+        let (date, time) = now.local().map_err(|_| StoreFault::Clock)?;
+        let desk = Desk { keys: keys.as_ref(), moment: Moment { date, time }, now: working.now() };
+        rules::expire(&mut working, desk.now, EXPIRE_MAX)?;
+        let mut answers = Vec::with_capacity(batch.len());
+        for request in batch {
+            answers.push(match request {
+                Request::Host(request) => Answer::Host(transactions::handle(&mut working, &desk, request)?),
+                Request::Admin(request) => Answer::Admin(admin::handle(&mut working, &desk, request)?),
+            });
+        }
+        working.commit()?;
+        Ok(answers)
+    }
+}
+
+impl<S: Store> Backend for Engine<S> {
+    fn execute(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
+        for _ in 1..CONFLICT_TRIES {
+            match self.attempt(now, batch) {
+                Err(StoreFault::Conflict) => {}
+                other => return other,
+            }
+        }
+        self.attempt(now, batch)
+    }
+
+    fn query(&mut self, query: &Query) -> Result<Report, StoreFault> {
+        query::answer(&mut self.store, query)
+    }
+}

@@ -1,0 +1,128 @@
+//! What people read. Nothing here changes anything.
+
+use crate::accounts::chart::{Book, code};
+use crate::accounts::{TransferCode, TransferKind};
+use crate::api::{CardReport, Query, Report, TerminalReport};
+use crate::audit;
+use crate::cards::load;
+use crate::report::{BatchReport, LineKind, Statement, StatementLine};
+use crate::store::{BatchRecord, CardId, Key, Merchant, Record, Scan, Store, StoreFault};
+use protocol::ids::{BatchNo, IssuerId, MerchantId, TerminalId};
+use protocol::time::Wall;
+use std::ops::ControlFlow;
+
+/// Answers a query.
+///
+/// # Errors
+/// The store failed.
+pub(crate) fn answer<S: Store>(store: &mut S, query: &Query) -> Result<Report, StoreFault> {
+    match query {
+        Query::Terminal(id) => terminal(store, *id),
+        Query::Batch(terminal, number) => Ok(match store.get(&Key::Batch(*terminal, *number))? {
+            Some(Record::Batch(batch)) => Report::Batch(batch_report(*batch)),
+            _ => Report::Nothing,
+        }),
+        Query::Statement { merchant, from, to } => statement(store, *merchant, *from, *to),
+        Query::Card(issuer, asn) => card(store, CardId { issuer: *issuer, asn: *asn }),
+        Query::Alerts { limit } => {
+            let limit = usize::try_from(*limit).unwrap_or(usize::MAX);
+            let mut alerts = Vec::new();
+            store.scan(Scan::Alerts, &mut |record| {
+                if alerts.len() >= limit {
+                    return ControlFlow::Break(());
+                }
+                if let Record::Alert(_, alert) = record {
+                    alerts.push(alert);
+                }
+                ControlFlow::Continue(())
+            })?;
+            Ok(Report::Alerts(alerts))
+        }
+        Query::Audit => Ok(Report::Audit(Box::new(audit::run(store)?))),
+    }
+}
+
+fn terminal<S: Store>(store: &mut S, id: TerminalId) -> Result<Report, StoreFault> {
+    let Some(Record::Terminal(terminal)) = store.get(&Key::Terminal(id))? else { return Ok(Report::Nothing) };
+    let Some(Record::Merchant(merchant)) = store.get(&Key::Merchant(terminal.merchant))? else {
+        return Err(StoreFault::Damaged { what: "a terminal's merchant is missing" });
+    };
+    let next = if terminal.newest.0 >= 999_999 { 1 } else { terminal.newest.0.saturating_add(1) };
+    Ok(Report::Terminal(TerminalReport {
+        terminal: terminal.id,
+        merchant: merchant.id,
+        merchant_number: merchant.number,
+        acquirer: terminal.acquirer,
+        batch: terminal.open.unwrap_or(BatchNo(next)),
+    }))
+}
+
+fn batch_report(batch: BatchRecord) -> BatchReport {
+    BatchReport {
+        terminal: batch.terminal,
+        batch: batch.number,
+        state: batch.state,
+        host: batch.host,
+        of_terminal: batch.of_terminal,
+        differences: batch.differences,
+    }
+}
+
+fn card<S: Store>(store: &mut S, id: CardId) -> Result<Report, StoreFault> {
+    let Some(Record::Card(card)) = store.get(&Key::Card(id))? else { return Ok(Report::Nothing) };
+    let issuer = IssuerId(id.issuer.0);
+    let Some(Record::Issuer(issuer)) = store.get(&Key::Issuer(issuer))? else { return Ok(Report::Nothing) };
+    let open = load::open_amount(store, &card)?;
+    Ok(Report::Card(CardReport {
+        status: card.status,
+        loaded: card.loaded,
+        spent: card.spent,
+        open_loads: open.map_or(0, |amount| amount.minor()),
+        issuer: issuer.number,
+    }))
+}
+
+const fn line_kind(code: TransferCode) -> LineKind {
+    match code {
+        code::PURCHASE => LineKind::Purchase,
+        code::PURCHASE_REVERSED | code::REFUND => LineKind::Returned,
+        code::PURSE_PURCHASE | code::PURSE_FORK | code::UNCERTAIN_RESOLVED => LineKind::PursePurchase,
+        code::CASH_LOAD | code::PURSE_REFUND | code::LOAD | code::LATE_LOAD | code::UNLOAD => LineKind::Load,
+        code::CLEARING => LineKind::Clearing,
+        _ => LineKind::Adjustment,
+    }
+}
+
+/// The merchant's account, line by line: what is held for it is not shown before it is posted.
+fn statement<S: Store>(
+    store: &mut S,
+    merchant: MerchantId,
+    from: Wall,
+    to: Wall,
+) -> Result<Report, StoreFault> {
+    let Some(Record::Merchant(merchant)) = store.get(&Key::Merchant(merchant))? else {
+        return Ok(Report::Nothing);
+    };
+    let Merchant { id, number, name, currency } = merchant;
+    let account = Book::MerchantPayable(number).id(currency);
+    let mut lines = Vec::new();
+    let mut payable = 0i128;
+    store.scan(Scan::TRANSFERS, &mut |record| {
+        let Record::Transfer(transfer) = record else { return ControlFlow::Continue(()) };
+        if transfer.at >= to {
+            return ControlFlow::Break(());
+        }
+        let posts = matches!(transfer.kind, TransferKind::Posted | TransferKind::Post { .. });
+        let credit = transfer.credit == account;
+        if posts && (credit || transfer.debit == account) {
+            let amount = i128::from(transfer.amount.minor());
+            payable = if credit { payable.saturating_add(amount) } else { payable.saturating_sub(amount) };
+            if transfer.at >= from {
+                let (at, transaction, amount) = (transfer.at, transfer.transaction, transfer.amount);
+                lines.push(StatementLine { at, transaction, kind: line_kind(transfer.code), amount, credit });
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(Report::Statement(Statement { merchant: id, name, lines, payable, currency }))
+}

@@ -1,0 +1,38 @@
+//! One suite for every store: whole days over the backend's seam, with cards that make their own MACs and TACs.
+
+mod cards;
+mod day;
+mod world;
+
+use crate::store::memory::MemoryStore;
+
+/// Runs each test on every store.
+macro_rules! on_every_store {
+    ($($module:ident::$test:ident)*) => {
+        mod memory {
+            $(#[test] fn $test() { super::$module::$test(super::MemoryStore::new()); })*
+        }
+    };
+}
+
+on_every_store! {
+    day::a_purchase_is_held_settled_and_refunded_in_parts_but_never_beyond
+    day::a_repeat_is_answered_as_before_and_other_content_is_refused
+    day::strangers_and_wrong_batches_are_refused_with_their_codes
+    day::a_reversal_frees_the_money_once_and_a_late_original_is_declined
+    day::a_void_frees_the_money_and_its_reversal_takes_it_back
+    day::totals_that_agree_close_the_batch_and_others_lead_to_a_report
+    day::operators_requests_are_idempotent
+    cards::a_load_is_held_confirmed_by_the_card_and_posted_once
+    cards::a_reversed_load_stays_disputed_until_the_card_speaks
+    cards::a_load_request_at_the_same_counter_releases_the_one_before
+    cards::a_load_confirmed_after_its_release_is_paid_by_the_payer_or_the_issuer
+    cards::a_load_request_that_is_not_the_cards_own_is_refused
+    cards::offline_records_are_booked_once_whoever_brings_them
+    cards::a_tampered_record_is_refused_and_does_not_take_the_number
+    cards::a_cloned_card_is_found_both_merchants_are_paid_and_it_is_denied
+    cards::records_of_an_unknown_sam_are_held_until_it_is_registered
+    cards::an_uncertain_debit_becomes_done_void_or_is_decided_by_the_chain
+    cards::the_audit_finds_a_balance_that_loads_do_not_explain
+    cards::suite_00_works_the_same
+}

@@ -1,0 +1,187 @@
+//! Reversals (`posp.md` section 6): serialised with their original by its identity, and final.
+
+use super::purchase::transfer;
+use super::{answer_of, bare, code_of, current_batch};
+use crate::accounts::Order;
+use crate::accounts::chart::code;
+use crate::api::{AnswerBody, ContentDigest, HostAnswer, Identity};
+use crate::cards::load;
+use crate::engine::Desk;
+use crate::report::BatchState;
+use crate::store::{
+    Merchant, Record, Store, StoreFault, Terminal, Transaction, TransactionKind, TransactionState, Working,
+};
+use protocol::iso8583::typed::ResponseCode;
+use protocol::money::Amount;
+
+/// Decides a reversal.
+pub(super) fn handle<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    (terminal, merchant): (&Terminal, &Merchant),
+    identity: &Identity,
+    amount: Amount,
+    original: Option<Transaction>,
+) -> Result<HostAnswer, StoreFault> {
+    let Some(original) = original else {
+        return tombstone(working, desk, (terminal, merchant), identity, amount);
+    };
+    let settled = |repeat| HostAnswer {
+        code: ResponseCode::APPROVED,
+        repeat,
+        body: AnswerBody::None,
+        moment: desk.moment,
+        ..answer_of(&original, repeat)
+    };
+    if original.kind == TransactionKind::Tombstone || original.state == TransactionState::Reversed {
+        return Ok(settled(true));
+    }
+    if original.state == TransactionState::Declined {
+        return Ok(settled(false));
+    }
+    if original.amount != Some(amount) {
+        return Ok(bare(desk, ResponseCode::AMOUNT_MISMATCH));
+    }
+    let outcome = match original.kind {
+        TransactionKind::Purchase => purchase(working, desk, &original)?,
+        TransactionKind::Void => void(working, desk, &original)?,
+        TransactionKind::Load | TransactionKind::MerchantLoad => load::reverse(working, desk, &original)?,
+        _ => return Ok(bare(desk, ResponseCode::INVALID)),
+    };
+    match outcome {
+        Ok(state) => {
+            let answer = settled(state.is_none());
+            if let Some(state) = state {
+                take_off(working, &original)?;
+                working.put(Record::Transaction(Box::new(Transaction { state, ..original.clone() })));
+            }
+            Ok(answer)
+        }
+        Err(code) => Ok(bare(desk, code)),
+    }
+}
+
+/// The state that the original goes to (`None`: nothing was left to reverse), or why not.
+pub(crate) type Reversed = Result<Option<TransactionState>, ResponseCode>;
+
+/// A purchase: the hold is released; of a settled one the rest that was not refunded flows back.
+fn purchase<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    original: &Transaction,
+) -> Result<Reversed, StoreFault> {
+    let lacks = StoreFault::Damaged { what: "a purchase lacks its accounts" };
+    let order = match original.state {
+        TransactionState::Authorised => Order::VoidHold { of: original.transfer.ok_or(lacks)? },
+        TransactionState::Settled | TransactionState::PartlyRefunded => {
+            let whole = original.amount.ok_or(lacks.clone())?;
+            let rest = whole.minor().saturating_sub(original.refunded);
+            Order::Post {
+                debit: original.payee.ok_or(lacks.clone())?,
+                credit: original.payer.ok_or(lacks)?,
+                amount: Amount::new(rest, whole.currency()),
+            }
+        }
+        _ => return Ok(Ok(None)),
+    };
+    let moved = transfer(working, desk, original.seq, order, code::PURCHASE_REVERSED)?;
+    Ok(moved.map(|_| Some(TransactionState::Reversed)).map_err(code_of))
+}
+
+/// A void: the purchase stands again, if the payer's money still covers it. If not, the void stands, and a person is told by the
+/// answer's code.
+fn void<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    original: &Transaction,
+) -> Result<Reversed, StoreFault> {
+    let lacks = StoreFault::Damaged { what: "a void lacks its purchase" };
+    let purchase = working.transaction(original.original.ok_or(lacks.clone())?)?.ok_or(lacks.clone())?;
+    if original.state != TransactionState::Completed || purchase.state != TransactionState::Voided {
+        return Ok(Ok(None));
+    }
+    let batch = working.batch(purchase.identity.terminal, purchase.identity.batch)?;
+    if batch.is_none_or(|batch| batch.state == BatchState::Closed) {
+        return Ok(Err(ResponseCode::INVALID));
+    }
+    let order = Order::Hold {
+        debit: purchase.payer.ok_or(lacks.clone())?,
+        credit: purchase.payee.ok_or(lacks.clone())?,
+        amount: purchase.amount.ok_or(lacks)?,
+        expires: None,
+    };
+    match transfer(working, desk, purchase.seq, order, code::PURCHASE)? {
+        Err(rejection) => Ok(Err(code_of(rejection))),
+        Ok(hold) => {
+            let again = Transaction { state: TransactionState::Authorised, transfer: Some(hold), ..purchase };
+            working.put(Record::Transaction(Box::new(again)));
+            Ok(Ok(Some(TransactionState::Reversed)))
+        }
+    }
+}
+
+/// Takes a reversed transaction off its batch's totals, unless the batch is closed.
+fn take_off<S: Store>(working: &mut Working<'_, S>, original: &Transaction) -> Result<(), StoreFault> {
+    let Some(mut batch) = working.batch(original.identity.terminal, original.identity.batch)? else {
+        return Err(StoreFault::Damaged { what: "a transaction's batch is missing" });
+    };
+    let minor = original.amount.map_or(0, Amount::minor);
+    if batch.state == BatchState::Closed {
+        return Ok(());
+    }
+    let totals = &mut batch.host;
+    match original.kind {
+        TransactionKind::Purchase => totals.debits = totals.debits.minus(minor),
+        TransactionKind::Void => totals.credits = totals.credits.minus(minor),
+        TransactionKind::Load | TransactionKind::MerchantLoad => totals.loads = totals.loads.minus(minor),
+        _ => {}
+    }
+    working.put(Record::Batch(Box::new(batch)));
+    Ok(())
+}
+
+/// Nothing to reverse yet: should the original still come, it is declined. In a batch that cannot take it any more there is nothing to remember.
+fn tombstone<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    (terminal, merchant): (&Terminal, &Merchant),
+    identity: &Identity,
+    amount: Amount,
+) -> Result<HostAnswer, StoreFault> {
+    let Ok(mut batch) = current_batch(working, terminal, merchant, identity.batch)? else {
+        return Ok(bare(desk, ResponseCode::APPROVED));
+    };
+    let seq = working.take_transaction();
+    batch.last = seq;
+    let transaction = Transaction {
+        seq,
+        identity: *identity,
+        digest: ContentDigest([0; 16]),
+        kind: TransactionKind::Tombstone,
+        amount: Some(amount),
+        original: None,
+        payer: None,
+        payee: None,
+        load: None,
+        code: ResponseCode::APPROVED,
+        authorisation: None,
+        moment: desk.moment,
+        body: AnswerBody::None,
+        at: desk.now,
+        state: TransactionState::Reversed,
+        transfer: None,
+        refunded: 0,
+    };
+    let answer = answer_of(&transaction, false);
+    working.put(Record::Transaction(Box::new(transaction)));
+    working.put(Record::Identity(*identity, seq));
+    if terminal.open != Some(batch.number) {
+        working.put(Record::Terminal(Terminal {
+            open: Some(batch.number),
+            newest: batch.number,
+            ..*terminal
+        }));
+    }
+    working.put(Record::Batch(Box::new(batch)));
+    Ok(answer)
+}

@@ -1,0 +1,173 @@
+//! Batch settlement (0500, 0320/201–207): totals compared, differences listed item by item, and the batch closed exactly once.
+
+use super::{Decision, Desked, code_of};
+use crate::accounts::Order;
+use crate::accounts::chart::code;
+use crate::api::{AnswerBody, BatchTotals, ItemKey, Side, UPLOAD_MAX, UploadItem};
+use crate::engine::Desk;
+use crate::report::{BatchState, Difference};
+use crate::store::{
+    Record, RecordStanding, Store, StoreFault, Transaction, TransactionKind, TransactionState, Working,
+};
+use crate::transactions::purchase::transfer;
+use protocol::iso8583::typed::ResponseCode;
+use std::collections::BTreeMap;
+
+/// Most differences that a report lists; a batch has at most as many transactions as its totals can count.
+const DIFFERENCES_MAX: usize = 4096;
+
+/// 0500: the same totals close the batch; others open the upload.
+pub(super) fn settle<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    desked: &mut Desked<'_>,
+    totals: BatchTotals,
+) -> Result<Decision, StoreFault> {
+    let host = desked.batch.host;
+    desked.batch.of_terminal = Some(totals);
+    let decision = Decision { body: AnswerBody::Totals(host), ..Decision::done(TransactionKind::Settle) };
+    if totals == host {
+        close(working, desk, desked)?;
+        return Ok(decision);
+    }
+    desked.batch.state = BatchState::Uploading;
+    Ok(Decision { code: ResponseCode::RECONCILE, ..decision })
+}
+
+/// A part of the upload: kept until its end.
+pub(super) fn upload<S: Store>(
+    working: &mut Working<'_, S>,
+    desked: &mut Desked<'_>,
+    items: &[UploadItem],
+) -> Result<Decision, StoreFault> {
+    let kind = TransactionKind::Upload;
+    if desked.batch.state != BatchState::Uploading {
+        return Ok(Decision::declined(kind, ResponseCode::INVALID));
+    }
+    if items.len() > UPLOAD_MAX {
+        return Ok(Decision::declined(kind, ResponseCode::FORMAT));
+    }
+    for item in items {
+        working.put(Record::Upload(desked.batch.terminal, desked.batch.number, *item));
+    }
+    Ok(Decision::done(kind))
+}
+
+/// The end of the upload: every difference is listed, and the batch closes with the host's totals.
+pub(super) fn upload_end<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    desked: &mut Desked<'_>,
+) -> Result<Decision, StoreFault> {
+    let kind = TransactionKind::UploadEnd;
+    if desked.batch.state != BatchState::Uploading {
+        return Ok(Decision::declined(kind, ResponseCode::INVALID));
+    }
+    let uploads = working.uploads(desked.batch.terminal, desked.batch.number)?;
+    let mut theirs: BTreeMap<ItemKey, UploadItem> =
+        uploads.into_iter().map(|item| (item.key, item)).collect();
+    let mut differences = Vec::new();
+    for item in host_items(working, desked)? {
+        let other = theirs.remove(&item.key);
+        if other != Some(item) {
+            let (side, key) = (item.side, item.key);
+            let terminal = other.map(|other| other.amount);
+            differences.push(Difference { side, key, terminal, host: Some(item.amount) });
+        }
+    }
+    differences.extend(theirs.into_values().map(|item| Difference {
+        side: item.side,
+        key: item.key,
+        terminal: Some(item.amount),
+        host: None,
+    }));
+    differences.truncate(DIFFERENCES_MAX);
+    desked.batch.differences = differences;
+    close(working, desk, desked)?;
+    Ok(Decision { body: AnswerBody::Totals(desked.batch.host), ..Decision::done(kind) })
+}
+
+/// What the host counted in the batch, item by item.
+fn host_items<S: Store>(
+    working: &mut Working<'_, S>,
+    desked: &Desked<'_>,
+) -> Result<Vec<UploadItem>, StoreFault> {
+    let mut items = Vec::new();
+    for transaction in of_batch(working, desked)? {
+        let side = match (transaction.kind, transaction.state) {
+            (_, TransactionState::Declined | TransactionState::Reversed | TransactionState::Disputed) => {
+                continue;
+            }
+            (TransactionKind::Purchase, _) => Side::Debit,
+            (TransactionKind::Void | TransactionKind::Refund, _) => Side::Credit,
+            (TransactionKind::Load | TransactionKind::MerchantLoad, _) => Side::Load,
+            (TransactionKind::OfflineRecords, _) => {
+                records_of(working, &transaction, &mut items)?;
+                continue;
+            }
+            _ => continue,
+        };
+        if let Some(amount) = transaction.amount {
+            items.push(UploadItem { side, key: ItemKey::Trace(transaction.identity.trace), amount });
+        }
+    }
+    Ok(items)
+}
+
+/// The offline records that this message brought, in the state in which they count.
+fn records_of<S: Store>(
+    working: &mut Working<'_, S>,
+    transaction: &Transaction,
+    items: &mut Vec<UploadItem>,
+) -> Result<(), StoreFault> {
+    let AnswerBody::Records(outcomes) = &transaction.body else { return Ok(()) };
+    for outcome in outcomes {
+        let Some(record) = working.record(outcome.sam, outcome.answer.term_seq)? else { continue };
+        let counted =
+            matches!(record.standing, RecordStanding::Booked | RecordStanding::Fork | RecordStanding::Zero);
+        let Some(issuer) = working.issuer(record.content.issuer)? else { continue };
+        if counted && outcome.answer.code.is_approved() && record.transaction == transaction.seq {
+            let amount = record.content.amount.in_currency(issuer.currency);
+            let key = ItemKey::Record(outcome.sam, outcome.answer.term_seq);
+            items.push(UploadItem { side: Side::Debit, key, amount });
+        }
+    }
+    Ok(())
+}
+
+/// The batch's transactions, the present one not included.
+fn of_batch<S: Store>(
+    working: &mut Working<'_, S>,
+    desked: &Desked<'_>,
+) -> Result<Vec<Transaction>, StoreFault> {
+    let mut found = Vec::new();
+    let (terminal, number) = (desked.batch.terminal, desked.batch.number);
+    working.transactions(desked.batch.first, desked.batch.last, &mut |transaction| {
+        if (transaction.identity.terminal, transaction.identity.batch) == (terminal, number) {
+            found.push(transaction.clone());
+        }
+    })?;
+    Ok(found)
+}
+
+/// Closes the batch: what was held for its purchases is posted.
+fn close<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    desked: &mut Desked<'_>,
+) -> Result<(), StoreFault> {
+    for transaction in of_batch(working, desked)? {
+        let authorised = transaction.kind == TransactionKind::Purchase
+            && transaction.state == TransactionState::Authorised;
+        let (true, Some(hold)) = (authorised, transaction.transfer) else { continue };
+        let order = Order::PostHold { of: hold, amount: None };
+        if let Err(rejection) = transfer(working, desk, transaction.seq, order, code::PURCHASE)? {
+            tracing::error!(transaction = transaction.seq.0, code = %code_of(rejection), "a hold cannot be posted");
+            return Err(StoreFault::Damaged { what: "an authorised purchase's hold is not open" });
+        }
+        let settled = Transaction { state: TransactionState::Settled, ..transaction };
+        working.put(Record::Transaction(Box::new(settled)));
+    }
+    desked.batch.state = BatchState::Closed;
+    Ok(())
+}
