@@ -27,9 +27,14 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod attach;
+pub mod inspect;
 pub mod issue;
+pub mod keyfile;
+pub mod link;
 pub mod memory;
 pub mod os;
 pub mod purse;
 pub mod random;
 pub mod sam;
+pub mod trace;

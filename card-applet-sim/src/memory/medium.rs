@@ -4,7 +4,7 @@
 //! every write and sync of a medium and cuts the power at a chosen one, tearing a write in the middle.
 
 use super::MemoryFault;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -136,6 +136,10 @@ impl Medium for RamMedium {
     }
 }
 
+/// Attempts to lock a card file, and the pause between them.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// A medium in one file, created for its owner alone (it holds keys).
 pub struct FileMedium {
     file: File,
@@ -156,6 +160,15 @@ impl FileMedium {
         Self::locked(file, path)
     }
 
+    /// Opens an existing file to look at it, even while its card is in use; it takes no change.
+    ///
+    /// # Errors
+    /// It does not exist, or may not be read.
+    pub fn open_to_look(path: &Path) -> Result<Self, MemoryFault> {
+        let file = File::open(path).map_err(|e| MemoryFault::Refused(format!("{}: {e}", path.display())))?;
+        Ok(Self { file, path: path.to_path_buf() })
+    }
+
     /// Creates a file that did not exist, readable and writable by its owner only.
     ///
     /// # Errors
@@ -172,11 +185,19 @@ impl FileMedium {
         Self::locked(file, path)
     }
 
-    /// Two processes with one card in their hands would each commit over the other.
+    /// Two processes with one card in their hands would each commit over the other. A process that is just being
+    /// started elsewhere in this one holds a copy of a closed descriptor for a moment: worth a few tries.
     fn locked(file: File, path: &Path) -> Result<Self, MemoryFault> {
-        file.try_lock().map_err(|e| {
-            MemoryFault::Refused(format!("{}: in use by another process ({e})", path.display()))
-        })?;
+        for tries_left in (0..LOCK_TRIES).rev() {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if tries_left > 0 => std::thread::sleep(LOCK_PAUSE),
+                Err(e) => {
+                    let text = format!("{}: in use by another process ({e})", path.display());
+                    return Err(MemoryFault::Refused(text));
+                }
+            }
+        }
         Ok(Self { file, path: path.to_path_buf() })
     }
 

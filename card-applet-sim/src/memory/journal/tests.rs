@@ -1,3 +1,5 @@
+//! Commits, losses of power, damage: before or after, never between.
+
 //! The journal under power loss at every write, and on every kind of damaged file.
 
 use super::*;

@@ -107,6 +107,22 @@ cancelled = The payment was cancelled. Nothing was taken.
     .next = Start again when the customer is ready.
 checks-failed = { $failed } of { $total } checks found something wrong.
     .next = Follow the advice at each of them, then run doctor again.
+simulator-file = The card file { $path } cannot be used.
+    .next = Check that it exists, that you may read and write it, that the disk has room, and that no other simulator holds it.
+simulator-damaged = The card file { $path } is damaged or is no card file.
+    .next = Keep it for analysis and take another card. Nothing was guessed from it and nothing was changed.
+simulator-empty = The file { $path } holds neither a card nor a SAM.
+    .next = Make a new one with “card-applet-sim personalise”.
+simulator-exists = There is already a file at { $path }.
+    .next = Choose another name, or move it away first. It was not touched.
+simulator-keys = The issuer's key file { $path } cannot be used: { $reason }
+    .next = Correct that entry, or generate a new file with “card-applet-sim personalise issuer”.
+simulator-refused = That cannot be done: { $reason }
+    .next = See “card-applet-sim help”.
+simulator-control-taken = The control socket { $path } cannot be opened.
+    .next = Stop the other simulator, or choose another path.
+simulator-control-away = No simulator answers at { $path }.
+    .next = Start one with “card-applet-sim run --control { $path } …”.
 
 # What the exit codes mean.
 exit-success = done; a payment is approved

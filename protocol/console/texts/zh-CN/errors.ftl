@@ -107,6 +107,22 @@ cancelled = 付款已取消。未扣款。
     .next = 顾客准备好后请重新开始。
 checks-failed = { $total } 项检查中有 { $failed } 项发现问题。
     .next = 请按每一项的建议处理，然后再次运行 doctor。
+simulator-file = 无法使用卡文件 { $path }。
+    .next = 请检查文件是否存在、可读写，磁盘有无空间，以及是否有其他模拟器正在使用它。
+simulator-damaged = 卡文件 { $path } 已损坏，或不是卡文件。
+    .next = 请保留该文件以供分析，并换用另一张卡。未作任何猜测，也未作任何更改。
+simulator-empty = 文件 { $path } 中既没有卡也没有 SAM 卡。
+    .next = 请用“card-applet-sim personalise”制作。
+simulator-exists = { $path } 处已有文件。
+    .next = 请换个名称，或先将其移走。该文件未被改动。
+simulator-keys = 无法使用发卡方密钥文件 { $path }：{ $reason }
+    .next = 请改正该项，或用“card-applet-sim personalise issuer”生成新文件。
+simulator-refused = 无法完成：{ $reason }
+    .next = 请参阅“card-applet-sim help”。
+simulator-control-taken = 无法打开控制套接字 { $path }。
+    .next = 请停止另一个模拟器，或换个路径。
+simulator-control-away = { $path } 处没有模拟器应答。
+    .next = 请用“card-applet-sim run --control { $path } …”启动。
 
 # 退出码的含义。
 exit-success = 完成；付款已批准
