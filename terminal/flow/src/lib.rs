@@ -12,7 +12,9 @@
 //! - [`sam`]: who the SAM in the second slot is;
 //! - [`purchase`]: offline purchase, and recovery of an interrupted debit (`purse.md` section 6);
 //! - [`load`]: online load of a purse, and what became of an interrupted one;
-//! - [`balance`]: what is on the card.
+//! - [`balance`]: what is on the card;
+//! - [`outbox`]: what waits for the host, folded from the journal;
+//! - [`host`]: the line to the gateway.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
@@ -21,12 +23,15 @@
     reason = "an outcome ends a flow, at most once; there is no heap to box it in"
 )]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
 pub mod balance;
+pub mod host;
 pub mod load;
 pub mod machine;
+pub mod outbox;
 pub mod outcome;
 pub mod profile;
 pub mod purchase;

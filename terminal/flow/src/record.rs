@@ -81,7 +81,7 @@ pub enum JournalEntry {
     },
     /// From now on this batch is the open one.
     Batch(BatchNo),
-    /// Trace numbers of the open batch up to this one may have been used.
+    /// Trace numbers up to this one may have been used.
     Traces(Stan),
 }
 

@@ -1,0 +1,283 @@
+//! The session against a host that is written here from `protocol` alone: it checks every MAC and answers as `posp.md` says.
+
+use super::*;
+use crate::record::CardId;
+use protocol::ids::{Asn, IssuerId, KeyIndex, KeyVersion, OnlineCounter, SamTerminal};
+use protocol::iso8583::frame::{MAX_FRAME, write};
+use protocol::iso8583::typed::{AmountMinor, Batch, ProcessingCode, PurseField};
+use protocol::iso8583::{AES, Builder, FieldNo, Frame, FrameError, HeaderRule, Message, Mti};
+use protocol::money::CardAmount;
+use protocol::purse::{CardRandom, PurseMac, Suite};
+use protocol::time::Wall;
+use std::vec;
+
+const TMK: [u8; 16] = [0x11; 16];
+const BATCH: BatchNo = BatchNo(7);
+
+fn now(ms: u64) -> Now {
+    Now { mono: Mono(0).plus_ms(ms), wall: Wall(1_795_305_599_000), utc_offset_min: 480 }
+}
+
+fn config() -> HostConfig {
+    HostConfig {
+        terminal: TerminalId::from_text("T0000001").unwrap(),
+        merchant: MerchantId::from_text("M00000000000001").unwrap(),
+        currency: Currency::CNY,
+        tpdu: Tpdu { destination: [0, 3], source: [0, 0] },
+        header: Header::CHIP,
+        reply_ms: 15_000,
+    }
+}
+
+fn intent(trace: u32) -> LoadIntent {
+    LoadIntent {
+        card: CardId { issuer: IssuerId(*b"TAPL\0\0\x01\x56"), asn: Asn([1; 10]) },
+        currency: Currency::CNY,
+        algorithm: Suite::Aes.algorithm(),
+        key_index: KeyIndex(1),
+        key_version: KeyVersion(1),
+        random: CardRandom::from8([7; 8]),
+        counter: OnlineCounter(4),
+        balance_before: CardAmount(500),
+        amount: CardAmount(10_000),
+        terminal: SamTerminal([0, 0, 0, 0, 0, 0x17]),
+        mac1: PurseMac::from8([0xA1; 8]),
+        numbers: HostNumbers { batch: BATCH, trace: Stan(trace) },
+        moment: Moment::from_bytes([0x20, 0x26, 0x11, 0x22, 0x08, 0x00, 0x01]),
+    }
+}
+
+/// The other end of the line.
+struct Host {
+    mac: [u8; 16],
+    sign_ins: u32,
+}
+
+impl Host {
+    const fn new() -> Self {
+        Self { mac: [0x22; 16], sign_ins: 0 }
+    }
+
+    /// Answers one frame as a host that says yes; `code` replaces the 00.
+    fn answer(&mut self, frame: &[u8], code: ResponseCode, with_mac: bool) -> Vec<u8> {
+        let (body, rest) = split(frame).unwrap().unwrap();
+        assert!(rest.is_empty());
+        let frame = Frame::parse(body, HeaderRule::Present).unwrap();
+        let message = Message::parse(&AES, frame.message).unwrap();
+        let sign_in = message.mti() == Mti::MANAGEMENT;
+        let key = if sign_in { sign_in_key(&Secret::new(TMK)) } else { MacKey::Aes(Secret::new(self.mac)) };
+        let (input, mac) = message.mac().expect("every message carries a MAC");
+        assert!(key.verifies(input, &mac), "{:?}", message.mti());
+        let mut out = vec![0; MAX_FRAME + 2];
+        let length = write(&mut out, frame.tpdu.reply(), frame.header, |body| {
+            let mut reply = Builder::new(&AES, message.mti().reply(), body).unwrap();
+            reply.put_some(message.get::<ProcessingCode>().unwrap().as_ref()).unwrap();
+            reply.put_some(message.get::<AmountMinor>().unwrap().as_ref()).unwrap();
+            reply.put(&message.need::<Stan>().unwrap()).unwrap();
+            reply.put(&RetrievalReference::from_bytes(*b"000000000042").unwrap()).unwrap();
+            reply.put(&code).unwrap();
+            reply.put(&message.need::<TerminalId>().unwrap()).unwrap();
+            reply.put(&message.need::<MerchantId>().unwrap()).unwrap();
+            self.purse(&message, &mut reply);
+            let batch = message.need::<Batch>().unwrap();
+            reply.put(&Batch { batch: BATCH, ..batch }).unwrap();
+            if sign_in && code.is_approved() {
+                self.sign_ins += 1;
+                self.keys(&mut reply);
+            }
+            if !with_mac {
+                return Ok::<_, FrameError>(reply.finish().unwrap());
+            }
+            let unsigned = reply.ready_for_mac().unwrap();
+            let mac = key.mac(unsigned.input());
+            Ok(unsigned.finish(mac).unwrap())
+        });
+        out.truncate(length.unwrap());
+        out
+    }
+
+    fn purse(&self, message: &Message<'_>, reply: &mut Builder<'_>) {
+        let Some(field) = message.get::<PurseField<'_>>().unwrap() else { return };
+        let mut purse = [0; 200];
+        let n = match field.tag() {
+            Some(tag) if tag == *b"RQ" => {
+                let moment = Moment::from_bytes([0x20, 0x26, 0x11, 0x22, 0x08, 0x00, 0x02]);
+                let consent = LoadAnswer {
+                    algorithm: Suite::Aes.algorithm(),
+                    moment,
+                    mac2: PurseMac::from8([0xB2; 8]),
+                };
+                consent.encode(&mut purse).unwrap()
+            }
+            _ => return,
+        };
+        reply.put(&PurseField(&purse[..n])).unwrap();
+    }
+
+    fn keys(&self, reply: &mut Builder<'_>) {
+        let keys = AesWorkingKeys {
+            mac: Secret::new(self.mac),
+            pin: Secret::new([3; 16]),
+            data: Secret::new([4; 16]),
+        };
+        let mut field = [0; protocol::working_keys::AES_FIELD_BYTES];
+        let padding = [[9; protocol::working_keys::PADDING_BYTES]; 3];
+        let n = keys.seal(&AesKey::Aes128(Secret::new(TMK)), &padding, &mut field).unwrap();
+        reply.bytes(FieldNo(62), &field[..n]).unwrap();
+    }
+}
+
+fn session() -> HostSession {
+    HostSession::new(config(), Secret::new(TMK), BatchNo(1), Stan(0), Stan(50), 42)
+}
+
+fn sent(session: &mut HostSession) -> Vec<u8> {
+    match session.poll() {
+        Some(Output::Send(frame)) => frame,
+        other => panic!("nothing sent: {other:?}"),
+    }
+}
+
+/// Connected and signed in.
+fn ready(host: &mut Host) -> HostSession {
+    let mut session = session();
+    let ticket = session.ask(Ask::Records(Vec::new()), now(0));
+    assert_eq!(session.poll(), Some(Output::Connect));
+    session.handle(Input::Connected, now(0));
+    let sign_in = sent(&mut session);
+    session.handle(Input::Received(&host.answer(&sign_in, ResponseCode::APPROVED, true)), now(1));
+    assert_eq!(session.poll(), Some(Output::Batch(BATCH)), "the host says which batch is open");
+    let first = sent(&mut session);
+    session.handle(Input::Received(&host.answer(&first, ResponseCode::APPROVED, true)), now(2));
+    assert!(matches!(session.poll(), Some(Output::Answered(t, _)) if t == ticket));
+    session
+}
+
+#[test]
+fn the_first_request_connects_signs_in_and_is_answered() {
+    let mut host = Host::new();
+    let mut session = ready(&mut host);
+    assert!(session.is_signed_in());
+    let ticket = session.ask(Ask::Load(intent(40)), now(3));
+    let frame = sent(&mut session);
+    session.handle(Input::Received(&host.answer(&frame, ResponseCode::APPROVED, true)), now(4));
+    let Some(Output::Answered(answered, reply)) = session.poll() else { panic!() };
+    assert_eq!(answered, ticket);
+    assert_eq!(reply.consent.unwrap().mac2, PurseMac::from8([0xB2; 8]));
+    assert_eq!(host.sign_ins, 1);
+}
+
+#[test]
+fn answers_find_their_requests_in_any_order_and_in_any_pieces() {
+    let mut host = Host::new();
+    let mut session = ready(&mut host);
+    let tickets: Vec<Ticket> = (0..5).map(|n| session.ask(Ask::Load(intent(30 + n)), now(5))).collect();
+    let frames: Vec<Vec<u8>> = tickets.iter().map(|_| sent(&mut session)).collect();
+    let answers: Vec<u8> =
+        frames.iter().rev().flat_map(|frame| host.answer(frame, ResponseCode::APPROVED, true)).collect();
+    for byte in answers {
+        session.handle(Input::Received(&[byte]), now(6));
+    }
+    for ticket in tickets.iter().rev() {
+        assert!(matches!(session.poll(), Some(Output::Answered(t, _)) if t == *ticket));
+    }
+    assert_eq!(session.poll(), None);
+}
+
+#[test]
+fn a_request_whose_mac_was_not_taken_is_sent_again_after_a_new_sign_in_once() {
+    let mut host = Host::new();
+    let mut session = ready(&mut host);
+    let ticket = session.ask(Ask::Load(intent(40)), now(3));
+    let frame = sent(&mut session);
+    session.handle(Input::Received(&host.answer(&frame, ResponseCode::MAC, false)), now(4));
+    host.mac = [0x33; 16];
+    let sign_in = sent(&mut session);
+    session.handle(Input::Received(&host.answer(&sign_in, ResponseCode::APPROVED, true)), now(5));
+    let again = sent(&mut session);
+    assert_ne!(frame, again, "the same message under the new key");
+    session.handle(Input::Received(&host.answer(&again, ResponseCode::MAC, false)), now(6));
+    assert_eq!(session.poll(), Some(Output::Unanswered(ticket, NoReply::Refused(ResponseCode::MAC))));
+}
+
+#[test]
+fn an_answer_without_a_right_mac_changes_nothing() {
+    let mut host = Host::new();
+    let mut session = ready(&mut host);
+    let ticket = session.ask(Ask::Load(intent(40)), now(3));
+    let frame = sent(&mut session);
+    let mut forged = host.answer(&frame, ResponseCode::APPROVED, true);
+    *forged.last_mut().unwrap() ^= 1;
+    session.handle(Input::Received(&forged), now(4));
+    assert_eq!(session.poll(), None);
+    session.handle(Input::Received(&host.answer(&frame, ResponseCode::APPROVED, false)), now(5));
+    assert_eq!(session.poll(), Some(Output::Unanswered(ticket, NoReply::Refused(ResponseCode::APPROVED))));
+}
+
+#[test]
+fn silence_a_broken_line_and_no_line_each_end_a_request_with_its_reason() {
+    let mut host = Host::new();
+    let mut session = ready(&mut host);
+    let silent = session.ask(Ask::Load(intent(40)), now(3));
+    sent(&mut session);
+    session.tick(now(15_003));
+    assert_eq!(session.poll(), Some(Output::Unanswered(silent, NoReply::Timeout)));
+
+    let broken = session.ask(Ask::Load(intent(41)), now(16_000));
+    sent(&mut session);
+    session.handle(Input::Disconnected, now(16_001));
+    assert_eq!(session.poll(), Some(Output::Unanswered(broken, NoReply::Broken)));
+
+    let nowhere = session.ask(Ask::Load(intent(42)), now(16_002));
+    session.tick(now(40_000));
+    assert_eq!(session.poll(), Some(Output::Unanswered(nowhere, NoReply::Unreachable)));
+}
+
+#[test]
+fn reconnection_backs_off_with_jitter_and_within_its_bounds() {
+    let mut session = session();
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        let Link::Down { retry } = session.link else { panic!() };
+        let at = retry.0.div_ceil(1_000_000);
+        session.tick(now(at));
+        session.ask(Ask::Records(Vec::new()), now(at));
+        let connects =
+            core::iter::from_fn(|| session.poll()).filter(|output| *output == Output::Connect).count();
+        assert_eq!(connects, 1);
+        session.handle(Input::Disconnected, now(at));
+        let Link::Down { retry } = session.link else { panic!() };
+        waits.push(retry.ms_since(Mono(0).plus_ms(at)));
+    }
+    assert!(waits.windows(2).take(6).all(|pair| pair[1] > pair[0] / 2), "{waits:?}");
+    assert!(waits.iter().all(|wait| (BACKOFF_MS_MIN / 2..=BACKOFF_MS_MAX).contains(wait)), "{waits:?}");
+    assert!(*waits.last().unwrap() >= BACKOFF_MS_MAX / 2);
+}
+
+#[test]
+fn traces_run_out_with_an_answer_and_bounds_hold() {
+    let mut session = HostSession::new(config(), Secret::new(TMK), BATCH, Stan(0), Stan(1), 1);
+    assert_eq!(session.take_numbers().map(|n| n.trace), Some(Stan(1)));
+    let ticket = session.ask(Ask::Records(Vec::new()), now(0));
+    assert_eq!(session.poll(), Some(Output::Unanswered(ticket, NoReply::NoTrace)));
+    session.allow_traces(Stan(500));
+    for _ in 0..QUEUED_MAX {
+        session.ask(Ask::Records(Vec::new()), now(0));
+    }
+    let ticket = session.ask(Ask::Records(Vec::new()), now(0));
+    assert_eq!(session.poll(), Some(Output::Connect));
+    assert_eq!(session.poll(), Some(Output::Unanswered(ticket, NoReply::Busy)));
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_from_the_line_are_taken_without_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
+        let mut host = Host::new();
+        let mut session = ready(&mut host);
+        session.ask(Ask::Load(intent(40)), now(3));
+        session.handle(Input::Received(&bytes), now(4));
+        session.tick(now(60_000));
+        while session.poll().is_some() {}
+        proptest::prop_assert!(session.outstanding.is_empty());
+    }
+}
