@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod evidence;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod rules;
