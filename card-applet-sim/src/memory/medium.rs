@@ -175,13 +175,12 @@ impl FileMedium {
     /// It exists already, or cannot be created.
     pub fn create(path: &Path) -> Result<Self, MemoryFault> {
         use std::os::unix::fs::OpenOptionsExt;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|e| MemoryFault::Refused(format!("{}: {e}", path.display())))?;
+        let refused = |e: std::io::Error| MemoryFault::Refused(format!("{}: {e}", path.display()));
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(path).map_err(refused)?;
+        // The name itself has to survive as well.
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(refused)?;
         Self::locked(file, path)
     }
 

@@ -56,10 +56,25 @@ impl Purse {
         let Secured { body, .. } = self.secured(command, KeyUse::Maintenance, platform)?;
         let mut change = Change::new(platform.memory);
         self.store.clear_wrong_macs(&mut change, KeyUse::Maintenance, MANAGEMENT_KEY);
-        make(&mut change, body)?;
+        match make(&mut change, body) {
+            Ok(()) => {
+                let batch = change.into_batch();
+                platform.memory.commit(&batch)?;
+                Ok(Vec::new())
+            }
+            Err(stop) => {
+                self.forgive(KeyUse::Maintenance, platform)?;
+                Err(stop)
+            }
+        }
+    }
+
+    /// The MAC was right and the command wrong otherwise: that is no guess at the key.
+    pub(super) fn forgive(&self, key_use: KeyUse, platform: &mut Platform<'_>) -> Result<(), Stop> {
+        let mut change = Change::new(platform.memory);
+        self.store.clear_wrong_macs(&mut change, key_use, MANAGEMENT_KEY);
         let batch = change.into_batch();
-        platform.memory.commit(&batch)?;
-        Ok(Vec::new())
+        Ok(platform.memory.commit(&batch)?)
     }
 
     pub(super) fn update_binary(&self, command: &Command<'_>, platform: &mut Platform<'_>) -> Reply {

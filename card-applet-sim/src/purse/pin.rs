@@ -124,10 +124,11 @@ impl Purse {
         let stored = self.store.pin(platform.memory, command.p2)?;
         let Secured { body, key } = self.secured(command, KeyUse::PinUnblock, platform)?;
         let mut clear = Zeroizing::new([0; 255]);
-        let pin = messaging::decrypt(&key, body, clear.as_mut_slice()).map_err(|_| StatusWord::WRONG_DATA)?;
-        if !PIN_BYTES.contains(&pin.len()) {
+        let pin = messaging::decrypt(&key, body, clear.as_mut_slice());
+        let Some(pin) = pin.ok().filter(|pin| PIN_BYTES.contains(&pin.len())) else {
+            self.forgive(KeyUse::PinUnblock, platform)?;
             return Err(StatusWord::WRONG_DATA.into());
-        }
+        };
         self.replace_pin(command.p2, stored.tries_max, pin, Some(KeyUse::PinUnblock), platform)
     }
 

@@ -450,6 +450,19 @@ fn management_macs_lock_their_key_at_fifteen() {
 }
 
 #[test]
+fn a_right_mac_on_a_wrong_command_is_no_guess_at_the_key() {
+    let mut bench = Bench::new(Suite::Des, 0);
+    for _ in 0..16 {
+        let outside = secured(&mut bench, KeyUse::Maintenance, [0x04, 0xD6, 0x96, 0x26], &[1, 2]);
+        assert_eq!(bench.data(&outside), Err(StatusWord::WRONG_OFFSET));
+        let no_pin = secured(&mut bench, KeyUse::PinUnblock, [0x84, 0x24, 0x00, 0x00], &[7; 8]);
+        assert_eq!(bench.data(&no_pin), Err(StatusWord::WRONG_DATA));
+    }
+    let inside = secured(&mut bench, KeyUse::Maintenance, [0x04, 0xD6, 0x96, 0x00], &[1, 2]);
+    assert_eq!(bench.data(&inside), Ok(vec![]));
+}
+
+#[test]
 fn a_blocked_pin_comes_back_by_unblock_and_by_reload() {
     let mut bench = Bench::new(Suite::Des, 0);
     for _ in 0..3 {
