@@ -158,15 +158,10 @@ impl Outbox {
     fn uploaded(&mut self, id: RecordId, code: ResponseCode, batch: BatchNo) {
         let Some(debit) = self.debits.get_mut(&id) else { return };
         debit.acknowledged = true;
-        if code.is_approved() && !debit.counted && state_of(debit.resolution.as_ref()) != RecordState::Void {
-            let paid = matches!(
-                debit.resolution,
-                Some(Resolution::Done { .. } | Resolution::RecoveredUnverified { .. })
-            );
-            if paid && batch == self.batch {
-                debit.counted = true;
-                add(&mut self.debit_sum, debit.intent.amount.0);
-            }
+        // 00 for anything but a void record says that the host booked it: also an uncertain one, if its TAC is right.
+        let booked = code.is_approved() && state_of(debit.resolution.as_ref()) != RecordState::Void;
+        if booked && batch == self.batch && !core::mem::replace(&mut debit.counted, true) {
+            add(&mut self.debit_sum, debit.intent.amount.0);
         }
         if debit.resolution.is_some() {
             self.debits.remove(&id);
@@ -269,7 +264,10 @@ impl Outbox {
             },
             Due::Confirmation(load) => match reply.code {
                 code if is_transient(code) => Verdict::default(),
-                code => Verdict::of(*load, LoadState::Confirmed { code }),
+                code => {
+                    let attention = (!code.is_approved()).then_some(code);
+                    Verdict { attention, ..Verdict::of(*load, LoadState::Confirmed { code }) }
+                }
             },
             Due::Records(ids) => self.records_answered(ids, reply),
         }
