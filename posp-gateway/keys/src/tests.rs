@@ -1,3 +1,5 @@
+//! Operations on references against vectors, across restarts, and on keys of the wrong suite or file.
+
 use super::*;
 use protocol::ids::{Asn, OnlineCounter, SamTerminal, TermSeq};
 use protocol::purse::{CappDigest, TransactionType};

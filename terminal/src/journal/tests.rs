@@ -1,3 +1,5 @@
+//! The journal across restarts: open debits, batches, searches, and rows that do not fit their entries.
+
 use super::*;
 use flow::record::{Resolution, Uncertainty};
 use protocol::ids::{Factor, KeyVersion, OfflineCounter, SamTerminal, TermSeq};

@@ -1,0 +1,128 @@
+//! What may be read of the backend, and what was read. Nothing here changes anything.
+
+use super::{AcquirerId, CardStatus};
+use crate::accounts::TransferSeq;
+use crate::accounts::chart::{IssuerNumber, MerchantNumber};
+use crate::report::{AuditReport, BatchReport, Statement};
+use protocol::ids::{Asn, BatchNo, IssuerId, MerchantId, SamTerminal, TermSeq, TerminalId};
+use protocol::time::Wall;
+
+/// What to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// The terminal's registration and batch (for sign-in).
+    Terminal(TerminalId),
+    /// Totals and differences of a batch.
+    Batch(TerminalId, BatchNo),
+    /// What a merchant may know of its transactions in `from..to`. Holds no payer data.
+    Statement {
+        /// The merchant.
+        merchant: MerchantId,
+        /// From.
+        from: Wall,
+        /// Up to, not including.
+        to: Wall,
+    },
+    /// The purse as the backend believes it to be.
+    Card(IssuerId, Asn),
+    /// The newest alerts, at most `limit`.
+    Alerts {
+        /// How many.
+        limit: u32,
+    },
+    /// Everything re-derived and compared.
+    Audit,
+}
+
+/// What was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// There is none.
+    Nothing,
+    /// A terminal.
+    Terminal(TerminalReport),
+    /// A batch.
+    Batch(BatchReport),
+    /// A statement.
+    Statement(Statement),
+    /// A card.
+    Card(CardReport),
+    /// Alerts, newest first.
+    Alerts(Vec<Alert>),
+    /// An audit.
+    Audit(Box<AuditReport>),
+}
+
+/// A terminal as registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalReport {
+    /// Field 41.
+    pub terminal: TerminalId,
+    /// Field 42.
+    pub merchant: MerchantId,
+    /// Its number.
+    pub merchant_number: MerchantNumber,
+    /// The acquirer.
+    pub acquirer: AcquirerId,
+    /// The batch it must use: the open one, or the one to open next.
+    pub batch: BatchNo,
+}
+
+/// A card as the backend believes it to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CardReport {
+    /// What it may do.
+    pub status: CardStatus,
+    /// Posted loads in minor units.
+    pub loaded: u64,
+    /// Booked debits in minor units.
+    pub spent: u64,
+    /// Loads released to the card and neither confirmed nor released, in minor units.
+    pub open_loads: u64,
+    /// Its issuer's number.
+    pub issuer: IssuerNumber,
+}
+
+/// Something a person should look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// When.
+    pub at: Wall,
+    /// What.
+    pub kind: AlertKind,
+    /// Which card, if it is about one.
+    pub card: Option<(IssuerId, Asn)>,
+    /// Which record, if it is about one.
+    pub record: Option<(SamTerminal, TermSeq)>,
+    /// Which transfer, if it is about one.
+    pub transfer: Option<TransferSeq>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AlertKind {
+    /// A record's TAC is wrong.
+    WrongTac,
+    /// A load request's MAC1 is wrong.
+    WrongMac1,
+    /// Two valid records on one counter: a cloned card.
+    Fork,
+    /// A counter below one seen before.
+    Rollback,
+    /// A balance that the card's chain does not explain.
+    BalanceBreak,
+    /// A record of a SAM that nobody registered, or not for that time.
+    UnknownSam,
+    /// A record of an issuer or card that is not registered.
+    UnknownCard,
+    /// A record number used again with other content.
+    RecordConflict,
+    /// A load confirmed after its hold had been released.
+    LateLoad,
+    /// A late load that the funding account did not cover.
+    LoadLoss,
+    /// A terminal reversed a load that the card had confirmed.
+    ReversalAfterConfirm,
+    /// A record uploaded by another merchant's terminal.
+    ForeignUpload,
+}
