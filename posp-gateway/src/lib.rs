@@ -1,2 +1,13 @@
-//! The acquirer gateway: access, switch, operations.
+//! The acquirer's gateway: terminals connect here (`docs/posp.md`).
+//!
+//! - [`access`]: connections, frames, limits. Knows nothing of messages.
+//! - [`switch`]: what a message means, who may send it, what its answer says.
+//! - [`writer`]: the one thread that asks the backend, many requests at a time; answers leave only after it says they are durable.
+//! - [`server`]: all of it together, from start to graceful stop.
 #![forbid(unsafe_code)]
+
+pub mod access;
+pub mod clock;
+pub mod server;
+pub mod switch;
+pub mod writer;

@@ -6,6 +6,7 @@
     reason = "this crate is test code: a failed expectation is how a test fails"
 )]
 
+pub mod acquirer;
 pub mod ascii_1987;
 pub mod bench;
 pub mod daemon;

@@ -1,0 +1,215 @@
+//! Writes answers: the fields of the request that an answer repeats, what was decided, the MAC.
+
+use super::echo::{Echo, Seal};
+use backend::api::{AnswerBody, BatchTotals, HostAnswer, RecordOutcome, Tally};
+use keys::{KeyError, KeyModule, SignInField};
+use protocol::ids::BatchNo;
+use protocol::iso8583::f58::{F58Error, LoadAnswer, RecordAnswers};
+use protocol::iso8583::frame::Requirement;
+use protocol::iso8583::typed::{
+    AmountMinor, AuthorisationCode, Balance, KeyField, LocalDate, MonthDay, PurseField, ResponseCode,
+    RetrievalReference, SettlementTotals, Sum, Totals,
+};
+use protocol::iso8583::{AES, Builder, FieldError, FieldNo, FrameError, Header, frame};
+use protocol::money::Amount;
+use protocol::purse::Moment;
+
+/// Most bytes of an answer's frame.
+pub const ANSWER_MAX: usize = 2048;
+
+/// Why an answer could not be written. A bug, or the terminal's keys are gone.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The frame.
+    #[error("frame: {0}")]
+    Frame(#[from] FrameError),
+    /// A field.
+    #[error("{0}")]
+    Field(#[from] FieldError),
+    /// Field 58.
+    #[error("field 58: {0}")]
+    Purse(#[from] F58Error),
+    /// The MAC.
+    #[error("MAC: {0}")]
+    Key(#[from] KeyError),
+    /// A total that field 48 cannot say.
+    #[error("the totals do not fit into field 48")]
+    Totals,
+}
+
+/// What an answer says besides what it repeats.
+#[derive(Clone, Debug)]
+pub(crate) struct Said<'a> {
+    pub(crate) code: ResponseCode,
+    pub(crate) moment: Option<Moment>,
+    pub(crate) reference: Option<RetrievalReference>,
+    pub(crate) authorisation: Option<AuthorisationCode>,
+    pub(crate) amount: Option<Amount>,
+    pub(crate) body: &'a AnswerBody,
+    pub(crate) keys: Option<&'a SignInField>,
+    /// 60.2, where the host states another than the terminal's.
+    pub(crate) batch: Option<BatchNo>,
+}
+
+impl<'a> Said<'a> {
+    pub(crate) const fn code(code: ResponseCode, moment: Option<Moment>) -> Self {
+        Self {
+            code,
+            moment,
+            reference: None,
+            authorisation: None,
+            amount: None,
+            body: &AnswerBody::None,
+            keys: None,
+            batch: None,
+        }
+    }
+
+    pub(crate) const fn answer(answer: &'a HostAnswer) -> Self {
+        Self {
+            code: answer.code,
+            moment: Some(answer.moment),
+            reference: answer.reference,
+            authorisation: answer.authorisation,
+            amount: answer.amount,
+            body: &answer.body,
+            keys: None,
+            batch: None,
+        }
+    }
+}
+
+/// Writes the frame of an answer and returns its length.
+///
+/// # Errors
+/// See [`AnswerError`].
+pub(crate) fn write(
+    keys: &dyn KeyModule,
+    echo: &Echo,
+    said: &Said<'_>,
+    out: &mut [u8],
+) -> Result<usize, AnswerError> {
+    let header = echo.header.map(|header| with_requirement(header, said.code));
+    frame::write(out, echo.tpdu, header, |room| message(keys, echo, said, room))
+}
+
+fn with_requirement(header: Header, code: ResponseCode) -> Header {
+    let again = matches!(code, ResponseCode::SIGN_IN | ResponseCode::MAC);
+    header.with_requirement(if again { Requirement::SignIn } else { Requirement::None })
+}
+
+fn message(keys: &dyn KeyModule, echo: &Echo, said: &Said<'_>, out: &mut [u8]) -> Result<usize, AnswerError> {
+    let mut purse = [0; 128];
+    let purse = purse_field(said, &mut purse)?;
+    let amount = said.amount.map(|amount| AmountMinor(amount.minor())).or(echo.amount);
+    let date = said.moment.and_then(|moment| MonthDay::of(moment.date)).map(LocalDate);
+    let totals = settlement(echo, said)?;
+    let balance = balance_text(said.body);
+    let batch = echo.batch.map(|mut batch| {
+        batch.batch = said.batch.unwrap_or(batch.batch);
+        batch
+    });
+    let mut builder = Builder::new(&AES, echo.mti.reply(), out)?;
+    builder
+        .put_some(echo.code.as_ref())?
+        .put_some(amount.as_ref())?
+        .put(&echo.trace)?
+        .put_some(said.moment.map(|moment| moment.time).as_ref())?
+        .put_some(date.as_ref())?
+        .put_some(said.reference.as_ref())?
+        .put_some(said.authorisation.as_ref())?
+        .put(&said.code)?
+        .put(&echo.terminal)?
+        .put_some(echo.merchant.as_ref())?
+        .put_some(totals.as_ref())?
+        .put_some(echo.currency.as_ref())?;
+    if let Some(text) = &balance {
+        builder.text(FieldNo(54), text.as_bytes())?;
+    }
+    builder
+        .put_some(purse.map(PurseField).as_ref())?
+        .put_some(batch.as_ref())?
+        .put_some(said.keys.map(|field| KeyField(field)).as_ref())?;
+    let terminal = &echo.terminal;
+    if echo.seal == Seal::None {
+        return Ok(builder.finish()?);
+    }
+    let unsigned = builder.ready_for_mac()?;
+    let mac = match echo.seal {
+        Seal::Working(generation) => keys.host_mac(terminal, generation, &[unsigned.input()])?,
+        _ => keys.sign_in_mac(terminal, unsigned.input())?,
+    };
+    Ok(unsigned.finish(mac)?)
+}
+
+/// F58 of an answer: `RP` or `RS`.
+fn purse_field<'o>(said: &Said<'_>, out: &'o mut [u8]) -> Result<Option<&'o [u8]>, AnswerError> {
+    let length = match (said.body, said.moment) {
+        (AnswerBody::Load { algorithm, mac2 }, Some(moment)) => {
+            LoadAnswer { algorithm: *algorithm, moment, mac2: *mac2 }.encode(out)?
+        }
+        (AnswerBody::Records(outcomes), _) => record_answers(outcomes)?.encode(out)?,
+        _ => return Ok(None),
+    };
+    Ok(out.get(..length))
+}
+
+fn record_answers(outcomes: &[RecordOutcome]) -> Result<RecordAnswers, AnswerError> {
+    let mut answers = RecordAnswers::default();
+    for outcome in outcomes {
+        answers.answers.push(outcome.answer).map_err(|_| F58Error::TooMany)?;
+    }
+    Ok(answers)
+}
+
+/// F54: account type 00, amount type 02 (available), currency, sign, 12 digits.
+fn balance_text(body: &AnswerBody) -> Option<String> {
+    match body {
+        AnswerBody::Balance(amount) => {
+            Some(format!("0002{:03}C{:012}", amount.currency().numeric(), amount.minor()))
+        }
+        _ => None,
+    }
+}
+
+/// F48 of a settlement's answer: the host's totals, and for each block whether it is what the terminal counted.
+fn settlement(echo: &Echo, said: &Said<'_>) -> Result<Option<SettlementTotals>, AnswerError> {
+    let AnswerBody::Totals(host) = said.body else { return Ok(None) };
+    let asked = echo.asked.as_deref().copied().unwrap_or_default();
+    let same = |same: bool| if same { Balance::Balanced } else { Balance::NotBalanced };
+    let cards = (asked.debits, asked.credits) == (host.debits, host.credits);
+    Ok(Some(SettlementTotals {
+        domestic: Totals { debit: sum(host.debits)?, credit: sum(host.credits)?, balance: same(cards) },
+        foreign: Totals { balance: same(cards), ..Totals::default() },
+        loads: Some(Totals {
+            debit: sum(host.loads)?,
+            credit: Sum::default(),
+            balance: same(asked.loads == host.loads),
+        }),
+    }))
+}
+
+fn sum(tally: Tally) -> Result<Sum, AnswerError> {
+    let count = u16::try_from(tally.count).ok().filter(|count| *count <= 999);
+    Ok(Sum { minor: tally.minor, count: count.ok_or(AnswerError::Totals)? })
+}
+
+/// The terminal's totals out of F48 of a settlement; `None` if they are not laid out as `aes` has them.
+pub(crate) fn asked_totals(field: &SettlementTotals) -> Option<BatchTotals> {
+    let add = |one: Sum, other: Sum| {
+        Some(Tally {
+            minor: one.minor.checked_add(other.minor)?,
+            count: u32::from(one.count).checked_add(other.count.into())?,
+        })
+    };
+    let loads = field.loads?;
+    // Loads are counted on the debit side of their block; its credit side has no meaning.
+    if loads.credit != Sum::default() {
+        return None;
+    }
+    Some(BatchTotals {
+        debits: add(field.domestic.debit, field.foreign.debit)?,
+        credits: add(field.domestic.credit, field.foreign.credit)?,
+        loads: add(loads.debit, Sum::default())?,
+    })
+}

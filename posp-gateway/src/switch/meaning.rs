@@ -1,0 +1,128 @@
+//! What a verified message asks: from message type, processing code and field 60 to a typed request (`docs/posp.md` section 3).
+
+use super::answer::asked_totals;
+use backend::api::{HostBody, LoadSource, Original, PayerToken};
+use keys::KeyModule;
+use protocol::iso8583::f58::{LoadRequest, TransactionRecord};
+use protocol::iso8583::typed::{
+    self, Batch, ManagementCode, ProcessingCode, PurseField, ResponseCode, RetrievalReference,
+    SettlementTotals,
+};
+use protocol::iso8583::{FieldError, FieldNo, Message, Mti};
+use protocol::money::{Amount, CardAmount};
+use protocol::purse::TransactionType;
+
+/// Why a verified message is refused before it is asked: what field 39 says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused(pub(crate) ResponseCode);
+
+const FORMAT: Refused = Refused(ResponseCode::FORMAT);
+const INVALID: Refused = Refused(ResponseCode::INVALID);
+
+impl From<FieldError> for Refused {
+    fn from(_: FieldError) -> Self {
+        FORMAT
+    }
+}
+
+/// The request that a message makes.
+pub(crate) fn of(keys: &dyn KeyModule, message: &Message<'_>, batch: &Batch) -> Result<HostBody, Refused> {
+    match message.mti() {
+        Mti::FINANCIAL => financial(keys, message),
+        Mti::ADVICE => advice(message),
+        Mti::UPLOAD => upload(message, batch),
+        Mti::REVERSAL | Mti::REVERSAL_REPEAT => {
+            Ok(HostBody::Reversal { amount: amount(message)?, reason: message.need()? })
+        }
+        Mti::SETTLEMENT if batch.code == Some(ManagementCode::SETTLEMENT) => {
+            let totals: SettlementTotals = message.need()?;
+            Ok(HostBody::Settle { totals: asked_totals(&totals).ok_or(FORMAT)? })
+        }
+        _ => Err(INVALID),
+    }
+}
+
+fn financial(keys: &dyn KeyModule, message: &Message<'_>) -> Result<HostBody, Refused> {
+    match message.need::<ProcessingCode>()? {
+        ProcessingCode::PURCHASE => {
+            Ok(HostBody::Purchase { payer: payer(keys, message)?, amount: amount(message)? })
+        }
+        ProcessingCode::REFUND => {
+            Ok(HostBody::Void { original: original(message)?, amount: amount(message)? })
+        }
+        ProcessingCode::BALANCE => Ok(HostBody::Balance { payer: payer(keys, message)? }),
+        ProcessingCode::LOAD_LINKED => load(message, LoadSource::Linked),
+        ProcessingCode::LOAD_CASH => load(message, LoadSource::Cash),
+        _ => Err(INVALID),
+    }
+}
+
+fn advice(message: &Message<'_>) -> Result<HostBody, Refused> {
+    match message.need::<ProcessingCode>()? {
+        ProcessingCode::REFUND => {
+            Ok(HostBody::Refund { original: original(message)?, amount: amount(message)? })
+        }
+        ProcessingCode::LOAD_LINKED | ProcessingCode::LOAD_CASH => {
+            let record =
+                purse(message).and_then(|bytes| TransactionRecord::parse(bytes).map_err(|_| FORMAT))?;
+            if record.kind != TransactionType::Load {
+                return Err(FORMAT);
+            }
+            Ok(HostBody::LoadConfirm { original: original(message)?, record })
+        }
+        _ => Err(INVALID),
+    }
+}
+
+fn upload(message: &Message<'_>, batch: &Batch) -> Result<HostBody, Refused> {
+    match batch.code {
+        Some(ManagementCode::PURSE_RECORDS) => {
+            let field: PurseField<'_> = message.need()?;
+            let records: Result<Vec<_>, _> = field.records().collect();
+            let records = records.ok().filter(|records| !records.is_empty()).ok_or(FORMAT)?;
+            Ok(HostBody::OfflineRecords { records })
+        }
+        Some(ManagementCode::UPLOAD_END | ManagementCode::UPLOAD_END_UNBALANCED) => Ok(HostBody::UploadEnd),
+        _ => Err(INVALID),
+    }
+}
+
+fn load(message: &Message<'_>, source: LoadSource) -> Result<HostBody, Refused> {
+    let request = LoadRequest::parse(purse(message)?).map_err(|_| FORMAT)?;
+    // The amount that the card signed is the one that counts; field 4 must say the same.
+    let stated = amount(message)?;
+    if request.kind != TransactionType::Load
+        || CardAmount(request.amount.0).in_currency(stated.currency()) != stated
+    {
+        return Err(Refused(ResponseCode::AMOUNT));
+    }
+    Ok(HostBody::Load { source, request })
+}
+
+fn purse<'a>(message: &Message<'a>) -> Result<&'a [u8], Refused> {
+    Ok(message.need::<PurseField<'a>>()?.0)
+}
+
+fn amount(message: &Message<'_>) -> Result<Amount, Refused> {
+    message.amount()?.ok_or(FORMAT)
+}
+
+/// F37, F61, or both.
+fn original(message: &Message<'_>) -> Result<Original, Refused> {
+    let reference: Option<RetrievalReference> = message.get()?;
+    let trace = message.get::<typed::Original>()?.map(|original| (original.batch, original.trace));
+    if reference.is_none() && trace.is_none() { Err(FORMAT) } else { Ok(Original { reference, trace }) }
+}
+
+/// The PAN of field 2, as a token: it goes no further than the key module.
+fn payer(keys: &dyn KeyModule, message: &Message<'_>) -> Result<PayerToken, Refused> {
+    let field = message.field(FieldNo(2)).ok_or(FORMAT)?;
+    let mut digits = zeroize::Zeroizing::new([0u8; 19]);
+    let mut length = 0;
+    for (slot, digit) in digits.iter_mut().zip(field.digits().iter()) {
+        *slot = digit | b'0';
+        length += 1;
+    }
+    let token = keys.pan_token(digits.get(..length).unwrap_or_default());
+    token.map(PayerToken).map_err(|_| Refused(ResponseCode::CARD_NUMBER))
+}

@@ -1,0 +1,168 @@
+//! Who is signed in. In memory alone: after a restart terminals sign in again.
+
+use backend::api::{AcquirerId, ContentDigest, TerminalReport};
+use keys::{Generation, KeyError, KeyModule, SignInField};
+use protocol::ids::{BatchNo, MerchantId, Stan, TerminalId};
+use protocol::time::Mono;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+/// How long the MAC key before the newest sign-in is still accepted.
+pub const GRACE_MS: u64 = 60_000;
+/// Sign-ins of a terminal that are remembered, so that an old one cannot be played again.
+const REMEMBERED_MAX: usize = 32;
+
+/// A terminal's latest sign-in.
+struct Session {
+    merchant: MerchantId,
+    acquirer: AcquirerId,
+    since: Mono,
+    /// The previous MAC key may still be used.
+    grace: AtomicBool,
+    active: bool,
+    newest: (SignInId, BatchNo, Box<SignInField>),
+    older: VecDeque<SignInId>,
+}
+
+/// What makes two sign-ins the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SignInId {
+    pub(crate) batch: BatchNo,
+    pub(crate) trace: Stan,
+    pub(crate) digest: ContentDigest,
+}
+
+/// What a signed-in terminal works as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) merchant: MerchantId,
+    pub(crate) acquirer: AcquirerId,
+}
+
+/// A MAC's verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MacVerdict {
+    /// Right, under this key.
+    Right(Generation),
+    /// Wrong.
+    Wrong,
+}
+
+/// What a sign-in with this identity is.
+pub(crate) enum Seen {
+    /// New.
+    New,
+    /// The newest, sent again: the same keys.
+    Newest(BatchNo, Box<SignInField>),
+    /// An older one.
+    Older,
+}
+
+/// All terminals that have signed in since the start.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    map: RwLock<HashMap<TerminalId, Session>>,
+}
+
+impl Sessions {
+    /// The terminal's standing and whether it is signed in.
+    pub(crate) fn standing(&self, terminal: &TerminalId) -> Option<Standing> {
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let session = map.get(terminal).filter(|session| session.active)?;
+        Some(Standing { merchant: session.merchant, acquirer: session.acquirer })
+    }
+
+    /// Checks a message's MAC under the newest key, and during the grace under the one before. The first message under the newest ends
+    /// the grace.
+    pub(crate) fn verify(
+        &self,
+        keys: &dyn KeyModule,
+        terminal: &TerminalId,
+        (input, mac): (&[u8], &[u8; 8]),
+        now: Mono,
+    ) -> MacVerdict {
+        let verified = |generation| keys.verify_host_mac(terminal, generation, &[input], mac);
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(session) = map.get(terminal) else { return MacVerdict::Wrong };
+        if verified(Generation::Current) == Ok(true) {
+            if session.grace.swap(false, Ordering::Relaxed) {
+                keys.forget_previous(terminal);
+            }
+            return MacVerdict::Right(Generation::Current);
+        }
+        if !session.grace.load(Ordering::Relaxed) {
+            return MacVerdict::Wrong;
+        }
+        if now.ms_since(session.since) > GRACE_MS {
+            session.grace.store(false, Ordering::Relaxed);
+            keys.forget_previous(terminal);
+            return MacVerdict::Wrong;
+        }
+        match verified(Generation::Previous) {
+            Ok(true) => MacVerdict::Right(Generation::Previous),
+            _ => MacVerdict::Wrong,
+        }
+    }
+
+    /// Whether this sign-in was seen before.
+    pub(crate) fn seen(&self, terminal: &TerminalId, id: SignInId) -> Seen {
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        match map.get(terminal) {
+            Some(session) if session.newest.0 == id && session.active => {
+                Seen::Newest(session.newest.1, session.newest.2.clone())
+            }
+            Some(session) if session.newest.0 == id || session.older.contains(&id) => Seen::Older,
+            _ => Seen::New,
+        }
+    }
+
+    /// Gives the terminal fresh keys.
+    pub(crate) fn sign_in(
+        &self,
+        keys: &dyn KeyModule,
+        report: &TerminalReport,
+        id: SignInId,
+        now: Mono,
+    ) -> Result<Box<SignInField>, KeyError> {
+        // Under the lock, so that two sign-ins at once leave the keys and the session of the same one.
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let field = Box::new(keys.sign_in(&report.terminal)?);
+        let before = map.remove(&report.terminal);
+        let grace = before.as_ref().is_some_and(|session| session.active);
+        let mut older = VecDeque::new();
+        if let Some(session) = before {
+            older = session.older;
+            older.push_back(session.newest.0);
+            while older.len() > REMEMBERED_MAX {
+                older.pop_front();
+            }
+        }
+        let session = Session {
+            merchant: report.merchant,
+            acquirer: report.acquirer,
+            since: now,
+            grace: AtomicBool::new(grace),
+            active: true,
+            newest: (id, report.batch, field.clone()),
+            older,
+        };
+        map.insert(report.terminal, session);
+        Ok(field)
+    }
+
+    /// The terminal has signed out, or was taken out of service.
+    pub(crate) fn sign_out(&self, keys: &dyn KeyModule, terminal: &TerminalId) {
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = map.get_mut(terminal) {
+            session.active = false;
+        }
+        keys.sign_out(terminal);
+    }
+
+    /// How many are signed in.
+    pub(crate) fn count(&self) -> usize {
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        map.values().filter(|session| session.active).count()
+    }
+}

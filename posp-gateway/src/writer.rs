@@ -1,0 +1,241 @@
+//! The writer: one thread that owns the backend and asks it about many requests at a time.
+//!
+//! While one batch is made durable, the next one gathers (group commit): under load, durability is bought once for all of them, and alone
+//! a request waits for nobody. Answers are left in the mailboxes only after [`Backend::execute`] has returned `Ok`.
+
+use crate::access::{Done, Mailbox};
+use crate::clock::Clock;
+use crate::switch::{Ask, Echo, Question};
+use backend::api::{AdminAnswer, AdminRequest, Answer, Backend, Query, Report, Request};
+use backend::store::StoreFault;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// Most requests that wait for the writer; beyond it connections are not read.
+pub const QUEUE_MAX: usize = 16_384;
+/// Most requests of one commit.
+pub const BATCH_MAX: usize = 1024;
+
+/// Something for the writer.
+#[derive(Debug)]
+pub enum Job {
+    /// A terminal's question.
+    Terminal(Arc<Mailbox>, Box<Ask>),
+    /// An operator's request.
+    Admin(AdminRequest, oneshot::Sender<Result<AdminAnswer, StoreFault>>),
+    /// An operator's question.
+    Query(Query, oneshot::Sender<Result<Report, StoreFault>>),
+}
+
+/// The way to the writer: bounded, first come first served.
+#[derive(Debug, Default)]
+pub struct Queue {
+    inner: Mutex<Inner>,
+    work: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    jobs: Vec<Job>,
+    /// Connections that found it full.
+    waiting: Vec<Arc<Mailbox>>,
+    closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands over as many jobs of a connection as there is room for, in order. If some are left, the connection is woken when there is room
+    /// again. After the close nothing is taken: what is left stays with the caller.
+    pub fn hand_over(&self, jobs: &mut Vec<Job>, from: &Arc<Mailbox>) {
+        let mut inner = self.lock();
+        if inner.closed {
+            return;
+        }
+        let room = QUEUE_MAX.saturating_sub(inner.jobs.len());
+        let first = inner.jobs.is_empty();
+        if jobs.len() <= room {
+            inner.jobs.append(jobs);
+        } else {
+            inner.jobs.extend(jobs.drain(..room));
+            inner.waiting.push(Arc::clone(from));
+        }
+        drop(inner);
+        if first {
+            self.work.notify_one();
+        }
+    }
+
+    /// Hands over an operator's job, which finds room always (operators are few). After the close it is dropped, and with it its sender.
+    pub fn operator(&self, job: Job) {
+        let mut inner = self.lock();
+        if !inner.closed {
+            inner.jobs.push(job);
+            drop(inner);
+            self.work.notify_one();
+        }
+    }
+
+    /// No more jobs: the writer ends when it has done what is there.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.work.notify_all();
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
+    /// Waits for jobs and takes up to [`BATCH_MAX`] into `batch` (which is empty). False when there will be none.
+    fn take(&self, batch: &mut Vec<Job>) -> bool {
+        let mut inner = self.lock();
+        while inner.jobs.is_empty() && !inner.closed {
+            inner = self.work.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        if inner.jobs.len() <= BATCH_MAX {
+            std::mem::swap(&mut inner.jobs, batch);
+        } else {
+            batch.extend(inner.jobs.drain(..BATCH_MAX));
+        }
+        let waiting = std::mem::take(&mut inner.waiting);
+        drop(inner);
+        waiting.iter().for_each(|mailbox| mailbox.wake());
+        !batch.is_empty()
+    }
+}
+
+/// Starts the writer's thread. It ends after [`Queue::close`].
+///
+/// # Errors
+/// The operating system gives no thread.
+pub fn start(
+    backend: Box<dyn Backend + Send>,
+    queue: Arc<Queue>,
+    clock: Clock,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("writer".into()).spawn(move || {
+        let mut writer = Writer { backend, clock, requests: Vec::new(), asked: Vec::new(), wake: Vec::new() };
+        let mut batch = Vec::new();
+        while queue.take(&mut batch) {
+            writer.work(&mut batch);
+        }
+    })
+}
+
+/// Who asked.
+enum Asker {
+    Terminal(Arc<Mailbox>, Echo),
+    Operator(oneshot::Sender<Result<AdminAnswer, StoreFault>>),
+}
+
+struct Writer {
+    backend: Box<dyn Backend + Send>,
+    clock: Clock,
+    requests: Vec<Request>,
+    asked: Vec<Asker>,
+    wake: Vec<Arc<Mailbox>>,
+}
+
+impl Writer {
+    /// Does jobs in order. Questions are asked between the batches of requests around them, so that each sees what came before it.
+    fn work(&mut self, batch: &mut Vec<Job>) {
+        for job in batch.drain(..) {
+            match job {
+                Job::Terminal(to, ask) => self.terminal(to, *ask),
+                Job::Admin(request, reply) => {
+                    self.requests.push(Request::Admin(request));
+                    self.asked.push(Asker::Operator(reply));
+                }
+                Job::Query(query, reply) => {
+                    self.execute();
+                    // An operator who has left does not need the answer.
+                    let _ = reply.send(self.backend.query(&query));
+                }
+            }
+        }
+        self.execute();
+        self.wake.drain(..).for_each(|mailbox| mailbox.wake());
+    }
+
+    fn terminal(&mut self, to: Arc<Mailbox>, Ask { echo, question }: Ask) {
+        match question {
+            Question::Host(request) => {
+                self.requests.push(Request::Host(request));
+                self.asked.push(Asker::Terminal(to, echo));
+            }
+            Question::SignIn(pending) => {
+                self.execute();
+                let done = match self.backend.query(&Query::Terminal(echo.terminal())) {
+                    Ok(report) => Done::Registered(echo, pending, report),
+                    Err(fault) => {
+                        tracing::error!(%fault, "the store failed");
+                        Done::Failed(echo)
+                    }
+                };
+                self.leave(to, done);
+            }
+        }
+    }
+
+    /// Decides what was gathered, and only then answers.
+    fn execute(&mut self) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let result = self.backend.execute(self.clock.now(), &self.requests);
+        self.requests.clear();
+        let mut asked = std::mem::take(&mut self.asked);
+        match result {
+            Ok(answers) => {
+                if answers.len() != asked.len() {
+                    tracing::error!(
+                        asked = asked.len(),
+                        answered = answers.len(),
+                        "the backend's answers are lost"
+                    );
+                }
+                let mut answers = answers.into_iter();
+                asked.drain(..).for_each(|asker| self.reply(asker, answers.next()));
+            }
+            Err(fault) => {
+                tracing::error!(%fault, requests = asked.len(), "the store failed: nothing was decided");
+                asked.drain(..).for_each(|asker| self.fail(asker, &fault));
+            }
+        }
+        self.asked = asked;
+    }
+
+    fn reply(&mut self, asker: Asker, answer: Option<Answer>) {
+        match (asker, answer) {
+            (Asker::Terminal(to, echo), Some(Answer::Host(answer))) => {
+                self.leave(to, Done::Answer(echo, answer))
+            }
+            (Asker::Terminal(to, _), _) => self.leave(to, Done::Lost),
+            (Asker::Operator(reply), Some(Answer::Admin(answer))) => {
+                let _ = reply.send(Ok(answer));
+            }
+            // Dropping the sender tells the operator.
+            (Asker::Operator(_), _) => {}
+        }
+    }
+
+    fn fail(&mut self, asker: Asker, fault: &StoreFault) {
+        match asker {
+            Asker::Terminal(to, echo) => self.leave(to, Done::Failed(echo)),
+            Asker::Operator(reply) => {
+                let _ = reply.send(Err(fault.clone()));
+            }
+        }
+    }
+
+    fn leave(&mut self, to: Arc<Mailbox>, done: Done) {
+        if to.leave(done) {
+            self.wake.push(to);
+        }
+    }
+}
