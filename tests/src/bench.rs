@@ -4,6 +4,10 @@
 //! there is one. Nothing here asserts a time.
 
 mod apdu;
+pub mod codec;
+mod sampling;
+
+pub use sampling::{Sampling, rate};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -87,7 +91,7 @@ impl Row {
 pub type Measure = fn() -> anyhow::Result<Vec<Row>>;
 
 /// Every measure: the id that chooses it, and the function. An id chooses all rows that begin with it.
-pub const MEASURES: &[(&str, Measure)] = &[("B6/apdu", apdu::measure)];
+pub const MEASURES: &[(&str, Measure)] = &[("B1", codec::measure), ("B6/apdu", apdu::measure)];
 
 /// The measures that run in a second process in namespaces, by the same ids.
 pub const MEASURES_INSIDE: &[(&str, Measure)] = &[("B6/apdu", apdu::measure_inside)];
