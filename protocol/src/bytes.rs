@@ -177,9 +177,18 @@ impl<'a> Writer<'a> {
 ///
 /// # Errors
 /// More digits than `out` holds.
+#[inline]
 pub fn bcd_encode(value: u64, out: &mut [u8]) -> Result<(), BytesError> {
     let mut rest = value;
-    for slot in out.iter_mut().rev() {
+    let (head, tail) = out.split_at_mut(out.len().saturating_sub(8));
+    if let Some(packed) = pack16(value) {
+        let digits = packed.to_be_bytes();
+        let (lost, kept) = digits.split_at(8usize.saturating_sub(tail.len()));
+        tail.copy_from_slice(kept);
+        head.fill(0);
+        return if lost.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(BytesError::NoRoom) };
+    }
+    for slot in tail.iter_mut().rev().chain(head.iter_mut().rev()) {
         let pair = u8::try_from(rest % 100).unwrap_or(0);
         *slot = ((pair / 10) << 4) | (pair % 10);
         rest /= 100;
@@ -191,7 +200,14 @@ pub fn bcd_encode(value: u64, out: &mut [u8]) -> Result<(), BytesError> {
 ///
 /// # Errors
 /// A half byte above 9, or more digits than 64 bits hold.
+#[inline]
 pub fn bcd_decode(bytes: &[u8]) -> Result<u64, BytesError> {
+    if bytes.len() <= 8 {
+        let packed = bytes.iter().fold(0u64, |packed, byte| (packed << 8) | u64::from(*byte));
+        if is_packed16(packed) {
+            return Ok(unpack16(packed));
+        }
+    }
     let mut value: u64 = 0;
     for (at, byte) in bytes.iter().enumerate() {
         let (high, low) = (byte >> 4, byte & 0x0F);
@@ -204,10 +220,55 @@ pub fn bcd_decode(bytes: &[u8]) -> Result<u64, BytesError> {
     Ok(value)
 }
 
+/// Whether all 16 half bytes are decimal digits: bit 3 of one above 9 stands with bit 2 or bit 1.
+#[inline]
+pub(crate) const fn is_packed16(packed: u64) -> bool {
+    packed & ((packed << 1) | (packed << 2)) & 0x8888_8888_8888_8888 == 0
+}
+
+/// The number that 16 packed digits spell: pairs to bytes, to 4 digits, to 8, to 16, all lanes at once.
+#[inline]
+pub(crate) const fn unpack16(packed: u64) -> u64 {
+    let tens = (packed >> 4) & 0x0F0F_0F0F_0F0F_0F0F;
+    let pairs = packed.wrapping_sub(tens.wrapping_mul(6));
+    let high = (pairs >> 8) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs & 0x00FF_00FF_00FF_00FF).wrapping_add(high.wrapping_mul(100));
+    let high = (fours >> 16) & 0x0000_FFFF_0000_FFFF;
+    let eights = (fours & 0x0000_FFFF_0000_FFFF).wrapping_add(high.wrapping_mul(10_000));
+    (eights & 0xFFFF_FFFF).wrapping_add((eights >> 32).wrapping_mul(100_000_000))
+}
+
+/// A number as 16 packed digits, if it has no more.
+#[inline]
+pub(crate) const fn pack16(value: u64) -> Option<u64> {
+    if value < 100_000_000 {
+        Some(pack8(value))
+    } else if value < 10_000_000_000_000_000 {
+        Some((pack8(value / 100_000_000) << 32) | pack8(value % 100_000_000))
+    } else {
+        None
+    }
+}
+
+/// 8 digits: split into 4 and 4, into 2 and 2, into tens and ones, all lanes at once. The multipliers are the usual
+/// reciprocals of 100 (below 10 000) and of 10 (below 100).
+#[inline]
+const fn pack8(value: u64) -> u64 {
+    let fours = ((value / 10_000) << 32) | (value % 10_000);
+    let hundreds = (fours.wrapping_mul(5243) >> 19) & 0x0000_007F_0000_007F;
+    let pairs = (hundreds << 16) | fours.wrapping_sub(hundreds.wrapping_mul(100));
+    let tens = (pairs.wrapping_mul(103) >> 10) & 0x000F_000F_000F_000F;
+    let lanes = pairs.wrapping_add(tens.wrapping_mul(6));
+    // Lanes are of 16 bits, the highest has the first digits: close the gaps.
+    let joined = (lanes | (lanes >> 8)) & 0x0000_FFFF_0000_FFFF;
+    (joined | (joined >> 16)) & 0xFFFF_FFFF
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::string::ToString;
 
     #[test]
     fn a_reader_says_where_bytes_are_missing() {
@@ -228,10 +289,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn packed_decimals_read_back(value in 0u64..1_000_000_000_000) {
-            let mut out = [0; 6];
+        fn packed_decimals_are_those_that_people_write(value in any::<u64>(), shift in 0u32..64, extra in 0usize..3) {
+            let value = value >> shift;
+            let text = std::format!("{value:0width$}", width = 2 * value.to_string().len().div_ceil(2));
+            let mut out = std::vec![0xFF; text.len() / 2 + extra];
             bcd_encode(value, &mut out).unwrap();
+            let shown: std::string::String = out.iter().map(|byte| std::format!("{byte:02x}")).collect();
+            prop_assert_eq!(shown.trim_start_matches('0'), text.trim_start_matches('0'));
             prop_assert_eq!(bcd_decode(&out), Ok(value));
+            if value > 0 {
+                let short = text.len() / 2 - 1;
+                prop_assert_eq!(bcd_encode(value, &mut out[..short]), Err(BytesError::NoRoom));
+            }
+        }
+
+        #[test]
+        fn any_half_byte_above_nine_is_found(bytes in proptest::collection::vec(any::<u8>(), 0..20)) {
+            let bad = bytes.iter().position(|byte| byte >> 4 > 9 || byte & 15 > 9);
+            match (bcd_decode(&bytes), bad) {
+                (Err(BytesError::NotDecimal(at)), Some(bad)) => prop_assert_eq!(at, bad),
+                // More digits than 64 bits hold may be noticed first.
+                (Err(BytesError::NoRoom), _) => prop_assert!(bytes.len() > 9),
+                (decoded, bad) => prop_assert!(decoded.is_ok() && bad.is_none()),
+            }
         }
     }
 

@@ -10,6 +10,7 @@
 //! Any bytes are safe to parse; nothing allocates.
 
 pub mod builder;
+pub mod describe;
 pub mod f58;
 pub mod frame;
 pub mod message;

@@ -204,7 +204,8 @@ fn batch_original_and_settlement_fields_keep_what_they_are_given() {
     let mut out = [0; 256];
     let mut builder = Builder::new(&AES, Mti::SETTLEMENT, &mut out).unwrap();
     let too_much = SettlementTotals { domestic: totals(1_000_000_000_000, 1, Balance::Asked), ..settlement };
-    assert_eq!(builder.put(&too_much).unwrap_err().reason, Reason::NotDecimal);
+    let reason = Reason::Value("a number has more digits than its place");
+    assert_eq!(builder.put(&too_much).unwrap_err().reason, reason);
 }
 
 #[test]

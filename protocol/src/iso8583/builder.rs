@@ -4,6 +4,7 @@ use super::message::MAX_MESSAGE;
 use super::value::{SEPARATOR, packed_digits, packed_track};
 use super::{BitmapForm, Coding, Dialect, DigitForm, Digits, Field, FieldError, FieldNo, FieldValue, Mti};
 use super::{Place, Reason, Side, Size, Value};
+use crate::bytes::bcd_encode;
 
 /// A message in the making.
 ///
@@ -94,12 +95,7 @@ impl<'o> Builder<'o> {
             }
         };
         let (coding, slot) = self.field(no, units)?;
-        let rest = put_number(coding, units, slot, value);
-        let done = match rest {
-            Ok(0) => Ok(()),
-            Ok(_) => Err(Reason::Value("number has more digits than the field")),
-            Err(reason) => Err(reason),
-        };
+        let done = put_number(coding, units, slot, value);
         self.checked(no, at, done)
     }
 
@@ -251,6 +247,12 @@ impl<'o> Builder<'o> {
         }
     }
 
+    /// An error of a value that cannot be written; the message cannot be finished.
+    pub(super) fn refuse(&mut self, no: FieldNo, reason: Reason) -> FieldError {
+        self.poisoned = true;
+        FieldError::new(Place::Field(no), self.len, reason)
+    }
+
     fn prefix<const DIGITS: usize>(&mut self, units: u16) -> Result<(), Reason> {
         let digit = |value: u16| u8::try_from(value % 10).unwrap_or(0);
         let (hundreds, tens, ones) = (digit(units / 100), digit(units / 10), digit(units));
@@ -343,36 +345,26 @@ fn put_hex(slot: &mut [u8], bytes: &[u8]) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Writes `value` with leading zeros and returns what did not fit.
+/// Writes `value` with leading zeros.
 #[inline]
-fn put_number(coding: Coding, units: u16, slot: &mut [u8], value: u64) -> Result<u64, Reason> {
-    let pair = |value: u64| {
-        u8::try_from(value % 10).unwrap_or(0) | (u8::try_from(value / 10 % 10).unwrap_or(0) << 4)
-    };
-    let mut rest = value;
+fn put_number(coding: Coding, units: u16, slot: &mut [u8], value: u64) -> Result<(), Reason> {
+    const TOO_LONG: Reason = Reason::Value("number has more digits than the field");
     match coding {
         Coding::Packed(side) => {
             let odd = !units.is_multiple_of(2);
-            let mut slots = slot.iter_mut().rev();
-            if odd && side == Side::Right {
-                if let Some(last) = slots.next() {
-                    *last = (pair(rest) & 0x0F) << 4;
-                }
-                rest /= 10;
-            }
-            for slot in slots {
-                *slot = pair(rest);
-                rest /= 100;
-            }
+            let value =
+                if odd && side == Side::Right { value.checked_mul(10).ok_or(TOO_LONG)? } else { value };
+            bcd_encode(value, slot).map_err(|_| TOO_LONG)?;
             let spilled = odd && side == Side::Left && slot.first().is_some_and(|byte| byte >> 4 != 0);
-            Ok(if spilled { 1 } else { rest })
+            if spilled { Err(TOO_LONG) } else { Ok(()) }
         }
         Coding::Digits | Coding::Text(_) => {
+            let mut rest = value;
             for slot in slot.iter_mut().rev() {
-                *slot = (pair(rest) & 0x0F) | b'0';
+                *slot = u8::try_from(rest % 10).unwrap_or(0) | b'0';
                 rest /= 10;
             }
-            Ok(rest)
+            if rest == 0 { Ok(()) } else { Err(TOO_LONG) }
         }
         _ => Err(Reason::Kind),
     }

@@ -12,7 +12,7 @@ pub const MAX_MESSAGE: usize = 8192;
 /// Where the content of a field is.
 #[derive(Clone, Copy)]
 pub(super) struct Span {
-    /// Offset of the content; 0 (the message type is there) for a field whose content was refused.
+    /// Offset of the content; 0 (the message type is there) for a field that is absent or was refused.
     pub(super) at: u16,
     /// Digits or bytes.
     pub(super) units: u16,
@@ -24,9 +24,10 @@ pub struct Message<'a> {
     dialect: &'static Dialect,
     bytes: &'a [u8],
     mti: Mti,
-    bitmap: u128,
-    /// One for each bit of the bitmap, in order.
-    spans: heapless::Vec<Span, 128>,
+    /// Bit 0 stands for field 1: the next field is the lowest bit.
+    present: u128,
+    /// By field number.
+    spans: [Span; 129],
 }
 
 impl<'a> Message<'a> {
@@ -34,6 +35,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// The first thing that is wrong with it.
+    #[inline]
     pub fn parse(dialect: &'static Dialect, bytes: &'a [u8]) -> Result<Self, FieldError> {
         let mut message = Self::blank(dialect, bytes);
         match message.scan() {
@@ -52,7 +54,7 @@ impl<'a> Message<'a> {
     }
 
     const fn blank(dialect: &'static Dialect, bytes: &'a [u8]) -> Self {
-        Self { dialect, bytes, mti: Mti(0), bitmap: 0, spans: heapless::Vec::new() }
+        Self { dialect, bytes, mti: Mti(0), present: 0, spans: [Span { at: 0, units: 0 }; 129] }
     }
 
     /// Message type.
@@ -81,14 +83,10 @@ impl<'a> Message<'a> {
 
     /// A field as it is.
     #[must_use]
+    #[inline]
     pub fn field(&self, no: FieldNo) -> Option<Value<'a>> {
-        let bit = no.bit();
-        if self.bitmap & bit == 0 || no.0 < 2 {
-            return None;
-        }
-        let before = self.bitmap & !(u128::MAX >> no.0.wrapping_sub(1)) & !FieldNo(1).bit();
-        let span = *self.spans.get(usize::try_from(before.count_ones()).ok()?)?;
-        self.value(no, span)
+        let span = *self.spans.get(usize::from(no.0))?;
+        if span.at == 0 { None } else { self.value(no, span) }
     }
 
     #[inline]
@@ -96,16 +94,20 @@ impl<'a> Message<'a> {
         let field = self.dialect.field(no)?;
         let at = usize::from(span.at);
         let bytes = self.bytes.get(at..)?.get(..field.coding.wire_len(span.units))?;
-        (at != 0).then_some(Value { no, field, at, units: span.units, bytes })
+        Some(Value { no, field, at, units: span.units, bytes })
     }
 
     /// Every field in order.
     pub fn fields(&self) -> impl Iterator<Item = Value<'a>> + '_ {
-        let mut rest = self.bitmap & !FieldNo(1).bit();
-        self.spans.iter().filter_map(move |span| {
-            let no = first(rest)?;
-            rest &= !no.bit();
-            self.value(no, *span)
+        let mut rest = self.present & !1;
+        core::iter::from_fn(move || {
+            loop {
+                let no = lowest(rest)?;
+                rest &= rest.wrapping_sub(1);
+                if let Some(value) = self.field(no) {
+                    return Some(value);
+                }
+            }
         })
     }
 
@@ -130,7 +132,7 @@ impl<'a> Message<'a> {
     /// message has no MAC, or something after it.
     #[must_use]
     pub fn mac(&self) -> Option<(&'a [u8], [u8; 8])> {
-        let two_bitmaps = self.bitmap & FieldNo(1).bit() != 0;
+        let two_bitmaps = self.present & 1 != 0;
         let value = self.field(if two_bitmaps { FieldNo::MAC_128 } else { FieldNo::MAC })?;
         let (end, mac) = (value.at, value.array().ok()?);
         (end.checked_add(8)? == self.bytes.len()).then_some((self.bytes.get(..end)?, mac))
@@ -167,28 +169,27 @@ impl<'a> Message<'a> {
             Ok(bitmap) => bitmap,
             Err(reason) => return Some(FieldError::new(Place::Bitmap, at, reason)),
         };
-        self.bitmap = announced & FieldNo(1).bit();
+        let announced = announced.reverse_bits();
+        self.present = announced & 1;
         let mut error = None;
-        let mut rest = announced & !FieldNo(1).bit();
-        while let Some(no) = first(rest) {
-            rest &= !no.bit();
+        let mut rest = announced & !1;
+        while let Some(no) = lowest(rest) {
             let at = reader.offset();
-            let lost = match take_field(self.dialect, no, &mut reader) {
+            match take_field(self.dialect, no, &mut reader) {
                 Ok((span, wrong)) => {
-                    self.bitmap |= no.bit();
-                    // There are 128 slots and at most 127 fields.
-                    let _ = self.spans.push(span);
-                    match wrong {
-                        None => continue,
-                        Some(wrong) => {
-                            error = error.or(Some(wrong));
-                            continue;
-                        }
+                    self.present |= rest & rest.wrapping_neg();
+                    if let Some(slot) = self.spans.get_mut(usize::from(no.0)) {
+                        *slot = span;
+                    }
+                    if wrong.is_some() {
+                        error = error.or(wrong);
                     }
                 }
-                Err(reason) => FieldError::new(Place::Field(no), at, reason),
-            };
-            return error.or(Some(lost));
+                Err(reason) => {
+                    return error.or(Some(FieldError::new(Place::Field(no), at, reason)));
+                }
+            }
+            rest &= rest.wrapping_sub(1);
         }
         let left = reader.rest().len();
         let trailing = || FieldError::new(Place::End, reader.offset(), Reason::Trailing(left));
@@ -205,9 +206,9 @@ impl fmt::Debug for Message<'_> {
     }
 }
 
-/// The first field of a bitmap.
+/// The first field of a set.
 #[inline]
-fn first(bitmap: u128) -> Option<FieldNo> {
-    let zeros = u8::try_from(bitmap.leading_zeros()).unwrap_or(128);
-    (zeros < 128).then_some(FieldNo(zeros.wrapping_add(1)))
+fn lowest(present: u128) -> Option<FieldNo> {
+    let zeros = u8::try_from(present.trailing_zeros()).unwrap_or(128);
+    if zeros < 128 { Some(FieldNo(zeros.wrapping_add(1))) } else { None }
 }

@@ -15,6 +15,7 @@ pub use card::{
 pub use settlement::{Balance, SettlementTotals, Sum, Totals};
 
 use super::{Builder, Digits, FieldError, FieldNo, Message, Reason, Value};
+use crate::bytes::pack16;
 use crate::ids::{MerchantId, Stan, TerminalId};
 use crate::money::{Amount, Currency};
 use crate::time::CardTime;
@@ -515,24 +516,37 @@ bytes_field! {
 }
 
 /// Joins numbers of given widths to the digits of a field. The longest such field has 93.
-#[derive(Default)]
 struct Joined {
-    ascii: heapless::Vec<u8, 96>,
+    packed: [u8; 48],
+    digits: u16,
+    /// A number was too large for its width.
+    spilled: bool,
 }
 
 impl Joined {
-    /// Appends a number. One that is too large for its width becomes characters that no field takes.
+    const fn new() -> Self {
+        Self { packed: [0; 48], digits: 0, spilled: false }
+    }
+
+    /// Appends a number.
     fn put(&mut self, number: u64, width: u8) {
-        let mut divisor = 10u64.saturating_pow(u32::from(width));
-        let fits = number < divisor;
-        for _ in 0..width {
-            divisor /= 10;
-            let digit = u8::try_from(number.checked_div(divisor).unwrap_or(0) % 10).unwrap_or(0) | b'0';
-            let _ = self.ascii.push(if fits { digit } else { b'?' });
+        let places = u32::from(width.min(16)).wrapping_mul(4);
+        let packed = pack16(number).filter(|packed| packed.checked_shr(places).unwrap_or(0) == 0);
+        self.spilled |= packed.is_none() || width > 16;
+        let packed = packed.unwrap_or(0);
+        for place in (0..u32::from(width.min(16))).rev() {
+            let digit = u8::try_from((packed >> (place & 15).wrapping_mul(4)) & 0x0F).unwrap_or(0);
+            if let Some(slot) = self.packed.get_mut(usize::from(self.digits / 2)) {
+                *slot |= if self.digits.is_multiple_of(2) { digit << 4 } else { digit };
+            }
+            self.digits = self.digits.wrapping_add(1);
         }
     }
 
-    fn digits(&self) -> Digits<'_> {
-        Digits::ascii(&self.ascii)
+    fn write(&self, no: FieldNo, builder: &mut Builder<'_>) -> Result<(), FieldError> {
+        if self.spilled {
+            return Err(builder.refuse(no, Reason::Value("a number has more digits than its place")));
+        }
+        builder.digits(no, Digits::packed(&self.packed, self.digits)).map(|_| ())
     }
 }

@@ -1,7 +1,7 @@
 //! The content of a field, and its digits whatever their form on the wire.
 
 use super::{Alphabet, Coding, Field, FieldError, FieldNo, FieldValue, Place, Reason, Side};
-use crate::bytes::bcd_decode;
+use crate::bytes::{bcd_decode, is_packed16, unpack16};
 use core::fmt;
 
 /// One field of a message, as it is on the wire and checked against its table.
@@ -177,6 +177,27 @@ impl<'a> Digits<'a> {
     /// Something else than digits, or more than 64 bits hold.
     #[inline]
     pub fn number(&self) -> Result<u64, Reason> {
+        match self.packed15() {
+            Some(packed) if is_packed16(packed) => Ok(unpack16(packed)),
+            Some(_) => Err(Reason::NotDecimal),
+            None => self.long_number(),
+        }
+    }
+
+    /// At most 15 packed digits, right-aligned.
+    #[inline]
+    fn packed15(&self) -> Option<u64> {
+        if !self.packed || self.count > 15 || self.skip > 1 {
+            return None;
+        }
+        let end = self.skip.wrapping_add(self.count);
+        let bytes = self.bytes.get(..usize::from(end.div_ceil(2)))?;
+        let all = bytes.iter().fold(0u64, |packed, byte| (packed << 8) | u64::from(*byte));
+        let aligned = if end.is_multiple_of(2) { all } else { all >> 4 };
+        Some(aligned & 1u64.unbounded_shl(u32::from(self.count).wrapping_mul(4)).wrapping_sub(1))
+    }
+
+    fn long_number(&self) -> Result<u64, Reason> {
         let mut value = 0u64;
         for digit in self.iter() {
             if digit > 9 {
@@ -196,32 +217,35 @@ impl<'a> Digits<'a> {
         T::try_from(self.number()?).map_err(|_| Reason::Value("number is too large"))
     }
 }
-/// Whether all half bytes are decimal digits. Bit 3 of a half byte above 9 stands with bit 2 or bit 1.
+/// Whether all half bytes are decimal digits: bit 3 of one above 9 stands with bit 2 or bit 1.
 #[inline]
 pub(super) fn packed_digits(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut bad = 0u64;
-    for word in words {
-        let word = u64::from_be_bytes(*word);
-        bad |= word & ((word << 1) | (word << 2));
-    }
-    for byte in rest {
-        let byte = u64::from(*byte);
-        bad |= byte & ((byte << 1) | (byte << 2));
-    }
-    bad & 0x8888_8888_8888_8888 == 0
+    by_words(bytes, |word| word & ((word << 1) | (word << 2)))
 }
 
+/// Whether all half bytes are digits or separators: above 9, only 1101 has bit 2 and bit 0 and not bit 1.
+#[inline]
 pub(super) fn packed_track(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| is_track(byte >> 4) && is_track(byte & 0x0F))
+    by_words(bytes, |word| word & ((word << 2) | ((word << 1) & !(word << 3))))
 }
 
-const fn is_track(half: u8) -> bool {
-    half <= 9 || half == SEPARATOR
+/// Whether `bad` sets bit 3 of no half byte.
+#[inline]
+fn by_words(bytes: &[u8], bad: impl Fn(u64) -> u64) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let last = rest.iter().fold(0u64, |word, byte| (word << 8) | u64::from(*byte));
+    let all = words.iter().fold(bad(last), |all, word| all | bad(u64::from_be_bytes(*word)));
+    all & 0x8888_8888_8888_8888 == 0
 }
 
 /// The separator of a magnetic track, as a half byte.
 pub(super) const SEPARATOR: u8 = 0x0D;
+
+/// Whether every byte is good; all are looked at, so that the compiler can do it many at a time.
+#[inline]
+fn holds(bytes: &[u8], good: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |all, byte| all & good(*byte))
+}
 
 impl Alphabet {
     /// Whether every byte belongs to the alphabet.
@@ -229,9 +253,9 @@ impl Alphabet {
     #[inline]
     pub fn holds_all(self, bytes: &[u8]) -> bool {
         match self {
-            Self::An => bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b' '),
-            Self::Ans => bytes.iter().all(|b| (0x20..0x7F).contains(b)),
-            Self::Local => bytes.iter().all(|b| (0x20..0x7F).contains(b) || *b >= 0x80),
+            Self::An => holds(bytes, |b| b.is_ascii_alphanumeric() | (b == b' ')),
+            Self::Ans => holds(bytes, |b| b.wrapping_sub(0x20) < 0x5F),
+            Self::Local => holds(bytes, |b| (b >= 0x20) & (b != 0x7F)),
         }
     }
 }

@@ -172,7 +172,7 @@ impl FieldValue<'_> for Batch {
 
     #[inline]
     fn write(&self, builder: &mut Builder<'_>) -> Result<(), FieldError> {
-        let mut joined = Joined::default();
+        let mut joined = Joined::new();
         joined.put(u64::from(self.kind.0), 2);
         joined.put(u64::from(self.batch.0), 6);
         if let Some(code) = self.code {
@@ -182,7 +182,7 @@ impl FieldValue<'_> for Batch {
             joined.put(u64::from(reader), 1);
         }
         joined.put(self.tail.number, self.tail.digits);
-        builder.digits(Self::FIELD, joined.digits()).map(|_| ())
+        joined.write(Self::FIELD, builder)
     }
 }
 
@@ -228,13 +228,13 @@ impl FieldValue<'_> for Original {
 
     #[inline]
     fn write(&self, builder: &mut Builder<'_>) -> Result<(), FieldError> {
-        let mut joined = Joined::default();
+        let mut joined = Joined::new();
         joined.put(u64::from(self.batch.0), 6);
         joined.put(u64::from(self.trace.0), 6);
         if let Some(date) = self.date {
             joined.put(date.to_number(), 4);
         }
         joined.put(self.tail.number, self.tail.digits);
-        builder.digits(Self::FIELD, joined.digits()).map(|_| ())
+        joined.write(Self::FIELD, builder)
     }
 }

@@ -97,7 +97,7 @@ impl FieldValue<'_> for SettlementTotals {
     }
 
     fn write(&self, builder: &mut Builder<'_>) -> Result<(), FieldError> {
-        let mut joined = Joined::default();
+        let mut joined = Joined::new();
         for block in [Some(self.domestic), Some(self.foreign), self.loads].into_iter().flatten() {
             for sum in [block.debit, block.credit] {
                 joined.put(sum.minor, 12);
@@ -105,6 +105,6 @@ impl FieldValue<'_> for SettlementTotals {
             }
             joined.put(block.balance.digit(), 1);
         }
-        builder.digits(Self::FIELD, joined.digits()).map(|_| ())
+        joined.write(Self::FIELD, builder)
     }
 }
