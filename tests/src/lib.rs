@@ -11,4 +11,5 @@ pub mod ascii_1987;
 pub mod bench;
 pub mod daemon;
 pub mod python;
+pub mod sim;
 pub mod virtual_card;

@@ -85,6 +85,9 @@ struct OpenDebit {
     intent: DebitIntent,
     /// It belongs to an earlier payment.
     earlier: bool,
+    /// The card answered DEBIT with this instead of doing it, if the probe agrees: asked again it would refuse again,
+    /// and again.
+    refusal: Option<Decline>,
 }
 
 /// The next step, or how the payment ends.
@@ -202,7 +205,7 @@ impl<'p> Purchase<'p> {
         match state {
             State::StoringIntent(intent, mac1) => {
                 let debit = DebitForPurchase { term_seq: intent.term_seq, moment: intent.moment, mac1 };
-                self.open = Some(OpenDebit { record, intent, earlier: false });
+                self.open = Some(OpenDebit { record, intent, earlier: false, refusal: None });
                 self.send_card(State::Debiting, |out| debit.encode(out))
             }
             State::StoringLoad => self.pay(self.present()?.clone()),
@@ -302,7 +305,8 @@ impl<'p> Purchase<'p> {
         if let Some((record, intent)) = &standing.open {
             // To resolve an earlier debit comes before anything else, also with a card that may not pay: it is the
             // merchant's money.
-            self.open = Some(OpenDebit { record: *record, intent: intent.clone(), earlier: true });
+            self.open =
+                Some(OpenDebit { record: *record, intent: intent.clone(), earlier: true, refusal: None });
             return self.probe();
         }
         if let Some((record, intent)) = standing.open_load {
@@ -331,7 +335,9 @@ impl<'p> Purchase<'p> {
             // Whoever comes next may be another customer; the earlier debit stays open in the journal.
             self.open = None;
         }
-        if self.open.is_some() {
+        if let Some(open) = &mut self.open {
+            // It left: when it comes back, one more try is worth it.
+            open.refusal = None;
             self.deadline = Some(now.mono.plus_ms(self.patience.same_card_ms));
         }
         self.wait_card(self.prompt_for_return())
@@ -465,12 +471,13 @@ impl<'p> Purchase<'p> {
                     let credit = CreditSam { proof: intent.proof(), mac2 };
                     self.send_sam(State::CheckingMac2(tac), |out| credit.encode(out))
                 }
-                Err(_) => self.probe_again_or_wait(now),
+                Err(_) => self.probe_again_or_wait(Decline::BadAnswer, now),
             },
             Ok(Response { sw, .. }) if says_nothing_was_done(sw) => {
                 Ok(self.resolve(Resolution::Void, After::Refused(Decline::CardRefused(sw))))
             }
-            _ => self.probe_again_or_wait(now),
+            Ok(Response { sw, .. }) => self.probe_again_or_wait(Decline::CardRefused(sw), now),
+            Err(_) => self.probe_again_or_wait(Decline::BadAnswer, now),
         }
     }
 
@@ -538,7 +545,9 @@ impl<'p> Purchase<'p> {
             _ => Doubt::CardGone,
         };
         match self.open.take() {
-            Some(OpenDebit { record, intent, earlier: false }) => Outcome::Uncertain { record, intent, why },
+            Some(OpenDebit { record, intent, earlier: false, .. }) => {
+                Outcome::Uncertain { record, intent, why }
+            }
             _ => outcome,
         }
     }

@@ -32,8 +32,12 @@ impl Purchase<'_> {
         self.send_card(State::Probing, |out| init.encode(suite, out))
     }
 
-    /// The answer to the debit came but does not say what happened. The card is still there: probe it at once.
-    pub(super) fn probe_again_or_wait(&mut self, now: Now) -> Transition {
+    /// The answer to the debit came but does not say what happened. The card is still there: probe it at once. If
+    /// nothing was taken, the payment ends with `refusal`.
+    pub(super) fn probe_again_or_wait(&mut self, refusal: Decline, now: Now) -> Transition {
+        if let Some(open) = &mut self.open {
+            open.refusal = Some(refusal);
+        }
         self.deadline = Some(now.mono.plus_ms(self.patience.same_card_ms));
         self.probe()
     }
@@ -49,7 +53,11 @@ impl Purchase<'_> {
         };
         let intent = self.open_intent()?;
         match init.counter.cmp(&intent.counter) {
-            Ordering::Equal => Ok(self.resolve(Resolution::Void, After::Pay(card))),
+            Ordering::Equal => {
+                let refusal = self.open.as_ref().and_then(|open| open.refusal);
+                let after = refusal.map_or(After::Pay(card), After::Refused);
+                Ok(self.resolve(Resolution::Void, after))
+            }
             Ordering::Greater => {
                 let counter_after = intent.counter.next().ok_or(DRIVER_FAULT)?.0;
                 let prove = GetProve { evidence: false, kind: intent.kind, counter_after };

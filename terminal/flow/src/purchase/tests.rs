@@ -301,6 +301,28 @@ fn an_answer_to_the_debit_that_says_nothing_clear_is_probed_at_once() {
     assert_eq!(till.stored_resolution(), Resolution::Void);
 }
 
+/// Found by the simulation: a card whose memory takes no change refuses every DEBIT, and the till went on for ever.
+#[test]
+fn a_card_that_answers_the_debit_with_a_failure_and_did_nothing_is_declined_not_asked_again() {
+    let profile = profile();
+    for (answer, decline) in
+        [(&[0x65, 0x81][..], Decline::CardRefused(StatusWord(0x6581))), (&[0x90, 0x00], Decline::BadAnswer)]
+    {
+        let mut till = Till::start(&profile, 250);
+        till.up_to_debit();
+        till.card(answer).card(&init_answer(1000, 5));
+        assert_eq!(till.stored_resolution(), Resolution::Void);
+        till.then(Event::Stored(RecordId(2)));
+        assert_eq!(*till.outcome(), Outcome::Declined(decline));
+        // One that left in between has another chance.
+        let mut till = Till::start(&profile, 250);
+        till.up_to_debit();
+        till.card(answer).then(Event::CardLost).then(Event::CardPresent).card(&fci(public(1)));
+        till.card(&init_answer(1000, 5)).then(Event::Stored(RecordId(2)));
+        assert_eq!(ins_of(&till.step), 0x50);
+    }
+}
+
 #[test]
 fn an_earlier_debit_is_resolved_first_and_nothing_is_taken_for_the_new_payment() {
     let profile = profile();

@@ -1,0 +1,111 @@
+//! What histories have been through: which fault struck at which point, and which ends were reached. A point that the
+//! budget of a run never hits means that the simulation has gone blind there, and is a failure.
+
+use std::collections::BTreeMap;
+
+/// A kind of fault or end, and the point where it happened.
+pub type Point = (&'static str, &'static str);
+
+/// How often each point was hit.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    hits: BTreeMap<Point, u64>,
+    /// Cards presented.
+    pub taps: u64,
+    /// Faults that struck.
+    pub faults: u64,
+}
+
+/// Commands to the card.
+pub const TO_CARD: [&str; 5] = ["SELECT", "INIT PURCHASE", "probe", "DEBIT", "PROVE"];
+/// Commands to the SAM.
+pub const TO_SAM: [&str; 4] = ["SAM SELECT", "SAM INIT", "SAM CREDIT", "SAM VERIFY PROVED"];
+/// Journal entries.
+pub const STORES: [&str; 2] = ["intent", "resolution"];
+/// How a visit ends.
+pub const ENDS: [&str; 16] = [
+    "approved",
+    "approved, recovered",
+    "approved, recovered unverified",
+    "earlier payment completed",
+    "declined: insufficient",
+    "declined: above limit",
+    "declined: refused by card",
+    "declined: refused after wrong MAC2",
+    "uncertain: card gone",
+    "uncertain: journal failed",
+    "uncertain: SAM failed",
+    "uncertain: closed",
+    "cancelled",
+    "nobody came",
+    "terminal failed",
+    "terminal crashed",
+];
+
+impl Coverage {
+    /// A fault struck.
+    pub fn fault(&mut self, kind: &'static str, at: &'static str) {
+        self.faults += 1;
+        *self.hits.entry((kind, at)).or_default() += 1;
+    }
+
+    /// Something that is no fault was reached.
+    pub fn reached(&mut self, kind: &'static str, at: &'static str) {
+        *self.hits.entry((kind, at)).or_default() += 1;
+    }
+
+    /// Takes another's hits in.
+    pub fn add(&mut self, other: &Self) {
+        for (point, count) in &other.hits {
+            *self.hits.entry(*point).or_default() += count;
+        }
+        self.taps += other.taps;
+        self.faults += other.faults;
+    }
+
+    /// Every point that must have been hit, and was not.
+    #[must_use]
+    pub fn missing(&self) -> Vec<Point> {
+        required().into_iter().filter(|point| !self.hits.contains_key(point)).collect()
+    }
+
+    /// Points that must be hit.
+    #[must_use]
+    pub fn required_count() -> usize {
+        required().len()
+    }
+
+    /// The hits as a table, one point a line.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let lines = self.hits.iter().map(|((kind, at), count)| format!("{count:>9}  {kind} · {at}\n"));
+        lines.collect()
+    }
+}
+
+fn required() -> Vec<Point> {
+    let mut all = Vec::new();
+    let mut cross = |kinds: &[&'static str], points: &[&'static str]| {
+        for kind in kinds {
+            all.extend(points.iter().map(|point| (*kind, *point)));
+        }
+    };
+    cross(&["command lost", "answer lost"], &TO_CARD);
+    cross(&["power lost in memory"], &["DEBIT"]);
+    cross(&["memory refuses"], &["DEBIT"]);
+    cross(&["wrong MAC2"], &["DEBIT"]);
+    cross(&["SAM command lost", "SAM answer lost"], &TO_SAM);
+    cross(&["SAM power lost in memory", "SAM memory refuses"], &["SAM INIT"]);
+    cross(&["crash before durable", "crash after durable", "disk full", "store lies"], &STORES);
+    cross(&["crash at step"], &TO_CARD);
+    cross(&["crash at step"], &TO_SAM);
+    cross(&["crash at step"], &STORES);
+    cross(&["clock jump"], &["back", "ahead"]);
+    cross(&["clock nonsense"], &["step"]);
+    cross(&["other card"], &["while open"]);
+    cross(&["same card elsewhere"], &["while open"]);
+    cross(&["card lingers"], &["removal"]);
+    cross(&["end"], &ENDS);
+    cross(&["resolved"], &["done", "void", "unverified", "MAC2 wrong", "SAM lost", "no proof"]);
+    all
+}
