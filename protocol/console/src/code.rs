@@ -53,6 +53,8 @@ pub enum Exit {
     NoCard,
     /// Money may have moved; the record is kept and the host will decide.
     Uncertain,
+    /// Nothing was taken now: an earlier, interrupted payment of this card turned out to be paid.
+    EarlierPaid,
     /// The host refused, or could not be reached for something that needs it.
     Host,
     /// `doctor` found something wrong.
@@ -78,6 +80,7 @@ impl Exit {
         Self::OtherCard,
         Self::NoCard,
         Self::Uncertain,
+        Self::EarlierPaid,
         Self::Host,
         Self::ChecksFailed,
         Self::Unavailable,
@@ -98,6 +101,7 @@ impl Exit {
             Self::OtherCard => 13,
             Self::NoCard => 14,
             Self::Uncertain => 15,
+            Self::EarlierPaid => 16,
             Self::Host => 20,
             Self::ChecksFailed => 30,
             Self::Unavailable => 69,
@@ -119,6 +123,7 @@ impl Exit {
             Self::OtherCard => "exit-other-card",
             Self::NoCard => "exit-no-card",
             Self::Uncertain => "exit-uncertain",
+            Self::EarlierPaid => "exit-earlier-paid",
             Self::Host => "exit-host",
             Self::ChecksFailed => "exit-checks-failed",
             Self::Unavailable => "exit-unavailable",
