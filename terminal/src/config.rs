@@ -9,7 +9,6 @@ use protocol::hex;
 use protocol::ids::{Asn, Factor, IssuerId, KeyIndex, KeyVersion, MerchantId, TerminalId};
 use protocol::money::{Amount, CardAmount, Currency};
 use protocol::purse::{AID_SUITE_00, AID_SUITE_10, Suite};
-use protocol::time::{CardDate, CardTime};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use std::collections::HashSet;
@@ -155,7 +154,7 @@ impl Zone {
 
 /// A local date and time with its offset, for machines: `2026-11-22T18:30:05+08:00`.
 #[must_use]
-pub fn stamp(zone: &Zone, date: CardDate, time: CardTime) -> String {
+pub fn stamp(zone: &Zone, date: &str, time: &str) -> String {
     let civil: Option<jiff::civil::DateTime> = format!("{date}T{time}").parse().ok();
     let zone = zone.0.clone().unwrap_or_else(jiff::tz::TimeZone::system);
     let moment = civil.and_then(|civil| zone.to_ambiguous_timestamp(civil).compatible().ok());

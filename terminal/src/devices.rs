@@ -3,7 +3,11 @@
 use crate::config::ReaderSettings;
 use crate::fault;
 use console::{Failure, code};
+use flow::sam::{OpenSam, SamIdentity};
+use flow::{Event, Machine, Outcome, Step};
 use hardware::{CardReader, Completing, PcscReader, ReaderError, ReaderPattern};
+use protocol::apdu::SHORT_ANSWER_BYTES_MAX;
+use protocol::time::Now;
 
 /// A slot of whatever kind.
 pub type Slot = Completing<Box<dyn CardReader + Send>>;
@@ -12,13 +16,13 @@ pub type Slot = Completing<Box<dyn CardReader + Send>>;
 pub struct Devices {
     /// Where customers tap.
     pub card: Slot,
-    /// Where the SAM is.
-    pub sam: Slot,
+    /// Where the SAM is; `None` if there is no slot for one.
+    pub sam: Option<Slot>,
 }
 
 impl std::fmt::Debug for Devices {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Devices").field("card", &self.card.name()).field("sam", &self.sam.name()).finish()
+        f.debug_struct("Devices").field("card", &self.card.name()).finish_non_exhaustive()
     }
 }
 
@@ -26,7 +30,7 @@ impl Devices {
     /// From two slots (tests bring their own).
     #[must_use]
     pub fn new(card: impl CardReader + Send + 'static, sam: impl CardReader + Send + 'static) -> Self {
-        Self { card: Completing::new(Box::new(card)), sam: Completing::new(Box::new(sam)) }
+        Self { card: Completing::new(Box::new(card)), sam: Some(Completing::new(Box::new(sam))) }
     }
 
     /// The PC/SC readers that the configuration names, or the only pair there is.
@@ -37,8 +41,58 @@ impl Devices {
         let (card, sam) = (ReaderPattern::like(&settings.card), ReaderPattern::like(&settings.sam));
         let pair = PcscReader::pair(&card, &sam).map_err(|error| choice(settings, error))?;
         let (card, sam) = pair;
-        let sam = sam.ok_or_else(|| Failure::new(code::SAM_MISSING).with("reader", card.name()))?;
-        Ok(Self::new(card, sam))
+        let slot = |reader: PcscReader| -> Slot { Completing::new(Box::new(reader)) };
+        Ok(Self { card: slot(card), sam: sam.map(slot) })
+    }
+}
+
+impl Devices {
+    /// Powers the SAM up.
+    ///
+    /// # Errors
+    /// No slot for one, an empty slot, or what became of the reader.
+    pub fn power_sam(&mut self) -> Result<(), Failure> {
+        let Some(sam) = &mut self.sam else {
+            return Err(Failure::new(code::SAM_MISSING).with("reader", self.card.name()));
+        };
+        let name = sam.name().to_owned();
+        sam.connect().map(drop).map_err(|error| match error {
+            ReaderError::NoCard => Failure::new(code::SAM_MISSING).with("reader", name),
+            ReaderError::CardMute => {
+                Failure::new(code::SAM_UNREADABLE).with("reader", name).with("status", error)
+            }
+            other => fault::reader("reader.sam", &name, other),
+        })
+    }
+
+    /// Asks the SAM, once it is powered, who it is.
+    ///
+    /// # Errors
+    /// What the flow makes of a SAM that is gone or answers something else.
+    pub fn identify_sam(&mut self, now: Now) -> Result<SamIdentity, flow::Fault> {
+        let mut machine = OpenSam::new();
+        let mut answer = [0; SHORT_ANSWER_BYTES_MAX];
+        let mut step = machine.handle(Event::Start, now);
+        loop {
+            let sent = match (step, &mut self.sam) {
+                (Step::ToSam(command), Some(sam)) => sam.transmit(&command, &mut answer).ok(),
+                (Step::ToSam(_), None) => None,
+                (Step::Done(Outcome::SamReady(identity)), _) => return Ok(identity),
+                (Step::Done(Outcome::Failed(fault)), _) => return Err(fault),
+                _ => return Err(flow::Fault::Driver),
+            };
+            let event = match sent {
+                Some(length) => Event::SamAnswer(answer.get(..length).unwrap_or_default()),
+                None => Event::SamLost,
+            };
+            step = machine.handle(event, now);
+        }
+    }
+
+    /// The name of the SAM's slot, for people.
+    #[must_use]
+    pub fn sam_name(&self) -> &str {
+        self.sam.as_ref().map_or(self.card.name(), CardReader::name)
     }
 }
 

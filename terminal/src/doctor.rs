@@ -4,7 +4,6 @@ use crate::config::Settings;
 use crate::devices::Devices;
 use crate::fault;
 use crate::journal::{self, Journal};
-use crate::sam;
 use console::{Args, Failure, Texts, code};
 use hardware::CardReader;
 use protocol::time::Now;
@@ -87,7 +86,7 @@ pub fn examine(texts: &Texts, patient: Patient<'_>) -> Vec<Check> {
     let readers = doctor.readers(patient.readers);
     if let (Ok(settings), true) = (&patient.settings, readers) {
         match (patient.open)(settings) {
-            Ok(mut devices) => doctor.slots(&mut devices),
+            Ok(mut devices) => doctor.slots(&mut devices, patient.now),
             Err(failure) => doctor.bad("card", &failure),
         }
     }
@@ -197,21 +196,32 @@ impl Doctor<'_> {
         }
     }
 
-    fn slots(&mut self, devices: &mut Devices) {
+    fn slots(&mut self, devices: &mut Devices, now: Now) {
         self.good("card", &Args::new().with("reader", devices.card.name()));
-        let found = sam::identify(&mut devices.sam);
+        let name = devices.sam_name().to_owned();
+        let found = devices.power_sam().and_then(|()| {
+            devices.identify_sam(now).map_err(|fault| {
+                let status = match fault {
+                    flow::Fault::SamRefused(status) => status.to_string(),
+                    _ => "no answer".to_owned(),
+                };
+                Failure::new(code::SAM_UNREADABLE).with("reader", &name).with("status", status)
+            })
+        });
         match found {
             Err(failure) => self.bad("sam", &failure),
             Ok(identity) => {
                 let args = Args::new()
-                    .with("reader", devices.sam.name())
+                    .with("reader", name)
                     .with("number", identity.terminal)
                     .with("serial", identity.info.serial);
                 self.good("sam", &args);
             }
         }
-        // The checks are over either way; a slot that fails here was told about above.
-        let _ = devices.sam.disconnect();
+        if let Some(sam) = &mut devices.sam {
+            // The checks are over either way.
+            let _ = sam.disconnect();
+        }
     }
 }
 

@@ -185,13 +185,19 @@ impl Driver<'_> {
                     Happened::CardLost
                 }
             },
-            Step::ToSam(command) => match self.devices.sam.transmit(&command, answer) {
-                Ok(length) => Happened::SamAnswer(length),
-                Err(error) => {
-                    tracing::warn!(%error, "the SAM did not answer");
-                    Happened::SamLost
+            Step::ToSam(command) => {
+                let sent = match &mut self.devices.sam {
+                    Some(sam) => sam.transmit(&command, answer),
+                    None => Err(ReaderError::NoCard),
+                };
+                match sent {
+                    Ok(length) => Happened::SamAnswer(length),
+                    Err(error) => {
+                        tracing::warn!(%error, "the SAM did not answer");
+                        Happened::SamLost
+                    }
                 }
-            },
+            }
             Step::LookUp(card) => Happened::Standing(self.look_up(&card).map_err(|fault| {
                 // A card whose open debits are not known must not be debited.
                 fault::store(self.journal.path(), fault)

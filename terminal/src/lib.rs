@@ -4,11 +4,17 @@
 //! they are `flow`'s.
 #![forbid(unsafe_code)]
 
+mod app;
 mod cli;
 pub mod config;
 pub mod devices;
+pub mod doctor;
 pub mod driver;
 pub mod fault;
 pub mod journal;
+pub mod outcome;
 pub mod receipt;
+pub mod report;
 pub mod words;
+
+pub use app::{World, run};

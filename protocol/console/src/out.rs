@@ -90,6 +90,15 @@ impl Console {
         self.out.flush()
     }
 
+    /// Prints text as it is, for a file or another program: a default configuration, a shell's completions.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn print(&mut self, text: &str) -> io::Result<()> {
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
+    }
+
     /// Says something on the way (a prompt, a step) on standard error; scripts are spared.
     ///
     /// # Errors

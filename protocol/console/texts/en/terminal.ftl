@@ -52,6 +52,8 @@ journal-there = { $config } and the journal { $journal } are already there; noth
 
 present-card = Present card: { $amount }
 present-card-balance = Present card
+present-again = That did not work, and nothing was taken. Present the card again: { $amount }
+other-card = That is another card. Present the one that ends in { $card }.
 present-same-card = Present the SAME card again (ends in { $card }): { $amount }
 processing = Processing, hold the card still
 remove-card = Card read, remove it
@@ -64,7 +66,8 @@ approved = Approved: { $amount }
 declined = Declined
 not-taken = Not taken
 uncertain = Uncertain
-balance-is = Balance: { $balance }
+balance-is = Balance: { $balance } (card { $card }, valid { $from } to { $to })
+balance-interrupted = A payment of this card was interrupted: its next payment here finds out what became of it.
 
 receipt-merchant = Merchant
 receipt-terminal = Terminal
@@ -96,7 +99,6 @@ history-state = State
 history-sequence = Sequence
 history-tac = TAC
 history-sum = { $count } approved, { $amount } in all; { $uncertain } uncertain.
-history-unknown = There is no payment { $number } in the journal.
 state-approved = approved
 state-recovered = approved (recovered)
 state-unverified = approved (unverified)

@@ -52,6 +52,8 @@ journal-there = { $config } 和日记账 { $journal } 均已存在，未作改�
 
 present-card = 请刷卡：{ $amount }
 present-card-balance = 请刷卡
+present-again = 未成功，也未扣款。请再次刷卡：{ $amount }
+other-card = 这是另一张卡。请出示尾号为 { $card } 的卡。
 present-same-card = 请再次出示同一张卡（尾号 { $card }）：{ $amount }
 processing = 处理中，请勿移动卡片
 remove-card = 读卡完成，请取走卡片
@@ -64,7 +66,8 @@ approved = 已批准：{ $amount }
 declined = 已拒绝
 not-taken = 未扣款
 uncertain = 未定
-balance-is = 余额：{ $balance }
+balance-is = 余额：{ $balance }（卡 { $card }，有效期 { $from } 至 { $to }）
+balance-interrupted = 此卡有一笔付款被中断：下次在此付款时会查明结果。
 
 receipt-merchant = 商户
 receipt-terminal = 终端
@@ -96,7 +99,6 @@ history-state = 状态
 history-sequence = 序号
 history-tac = TAC
 history-sum = 已批准 { $count } 笔，合计 { $amount }；未定 { $uncertain } 笔。
-history-unknown = 日记账中没有付款 { $number }。
 state-approved = 已批准
 state-recovered = 已批准（恢复）
 state-unverified = 已批准（待核验）
