@@ -429,6 +429,7 @@ fn show_prompt(
             let digits = awaited.map(|card| last_digits(&card.asn)).unwrap_or_default();
             console.note("other-card", &args.with("card", digits))
         }
+        Prompt::Connecting => console.note("connecting", &args),
         Prompt::RemoveCard => console.note("remove-card", &args),
     }
 }

@@ -110,7 +110,10 @@ impl Context<'_> {
                 return Err(fault::store(self.journal.path(), fault));
             }
             Outcome::Failed(fault) => return Err(self.fault(fault)),
-            Outcome::SamReady(_) => return Err(self.fault(Fault::Driver)),
+            // Ends of other flows than those that are told here.
+            Outcome::SamReady(_) | Outcome::Loaded(_) | Outcome::LoadUncertain { .. } => {
+                return Err(self.fault(Fault::Driver));
+            }
         })
     }
 
@@ -161,6 +164,9 @@ impl Context<'_> {
             }
             Decline::CounterExhausted => refused(code::CARD_COUNTER_USED_UP),
             Decline::CardRefused(status) => refused(code::CARD_REFUSED).with("status", status),
+            Decline::WrongPin { tries_left } => refused(code::PIN_WRONG).with("tries", tries_left),
+            Decline::PinBlocked => refused(code::PIN_BLOCKED),
+            Decline::Host(response) => refused(code::HOST_DECLINED).with("response", response),
             Decline::BadAnswer => refused(code::CARD_ANSWER).with("status", "malformed"),
             Decline::RolledBack(card) => refused(code::CARD_ROLLED_BACK).with("card", last_digits(&card.asn)),
         }
@@ -195,6 +201,8 @@ impl Context<'_> {
             Fault::SamBadAnswer => sam(code::SAM_UNREADABLE).with("status", "malformed"),
             Fault::Clock => Failure::new(code::CLOCK_WRONG).with("date", "?"),
             Fault::Journal => fault::store(self.journal.path(), StoreFault::Disk(String::new())),
+            Fault::HostGone => Failure::new(code::HOST_GONE),
+            Fault::HostBadAnswer => Failure::new(code::HOST_ANSWER),
             Fault::Driver => Failure::new(code::UNEXPECTED).with("detail", "an event came out of turn"),
         }
     }

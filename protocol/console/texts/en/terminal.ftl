@@ -56,6 +56,7 @@ present-again = That did not work, and nothing was taken. Present the card again
 other-card = That is another card. Present the one that ends in { $card }.
 present-same-card = Present the SAME card again (ends in { $card }): { $amount }
 processing = Processing, hold the card still
+connecting = Asking the acquirer, leave the card where it is
 remove-card = Card read, remove it
 recovering = The last payment of this card was interrupted: finding out whether it was taken
 recovered-done = The interrupted payment of { $amount } had been taken. It is booked once, with its own time.

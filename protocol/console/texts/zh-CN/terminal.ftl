@@ -56,6 +56,7 @@ present-again = 未成功，也未扣款。请再次刷卡：{ $amount }
 other-card = 这是另一张卡。请出示尾号为 { $card } 的卡。
 present-same-card = 请再次出示同一张卡（尾号 { $card }）：{ $amount }
 processing = 处理中，请勿移动卡片
+connecting = 正在联系收单方，请勿移开卡片
 remove-card = 读卡完成，请取走卡片
 recovering = 此卡上次付款被中断：正在查明是否已扣款
 recovered-done = 被中断的付款 { $amount } 已扣款。只入账一次，时间为原付款时间。

@@ -1,0 +1,11 @@
+//! The commands in this process, with a scripted purse and SAM in memory readers: what a person and a script get to see,
+//! and what the journal keeps, whatever goes wrong.
+//!
+//! The purse here follows the command set's states (`purse.md`) and checks no MACs; the real applet meets the terminal in
+//! the workspace's `tests`.
+
+mod bad_input;
+mod fakes;
+mod languages;
+mod payments;
+mod till;
