@@ -126,3 +126,45 @@ pub enum AlertKind {
     /// A record uploaded by another merchant's terminal.
     ForeignUpload,
 }
+
+impl AlertKind {
+    /// As kept in a store.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::WrongTac => 1,
+            Self::WrongMac1 => 2,
+            Self::Fork => 3,
+            Self::Rollback => 4,
+            Self::BalanceBreak => 5,
+            Self::UnknownSam => 6,
+            Self::UnknownCard => 7,
+            Self::RecordConflict => 8,
+            Self::LateLoad => 9,
+            Self::LoadLoss => 10,
+            Self::ReversalAfterConfirm => 11,
+            Self::ForeignUpload => 12,
+        }
+    }
+
+    /// From a store.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::WrongTac),
+            2 => Some(Self::WrongMac1),
+            3 => Some(Self::Fork),
+            4 => Some(Self::Rollback),
+            5 => Some(Self::BalanceBreak),
+            6 => Some(Self::UnknownSam),
+            7 => Some(Self::UnknownCard),
+            8 => Some(Self::RecordConflict),
+            9 => Some(Self::LateLoad),
+            10 => Some(Self::LoadLoss),
+            11 => Some(Self::ReversalAfterConfirm),
+            12 => Some(Self::ForeignUpload),
+            _ => None,
+        }
+    }
+}
+ (Keep the ledger in SQLite: one writer, one fsync a commit, postings that cannot change)

@@ -11,6 +11,7 @@
 mod link;
 pub mod memory;
 mod record;
+pub mod sqlite;
 mod working;
 
 pub use link::{Link, LinkHash, Linked};

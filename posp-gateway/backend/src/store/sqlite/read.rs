@@ -1,0 +1,604 @@
+//! Rows into records. A row that means nothing is damage, never a panic and never a guess.
+
+use super::codec;
+use super::write::int;
+use crate::accounts::chart::{IssuerNumber, MerchantNumber};
+use crate::accounts::{
+    Account, AccountCode, AccountFlags, AccountId, Hold, HoldState, Reference, Totals, TransactionSeq,
+    Transfer, TransferCode, TransferKind, TransferSeq,
+};
+use crate::api::{AcquirerId, Alert, AlertKind, CardStatus, ContentDigest, Identity, PayerToken};
+use crate::report::BatchState;
+use crate::store::{
+    AlertNo, BatchRecord, Card, CardId, CommitNo, Issuer, Key, Link, Load, LoadState, Merchant,
+    OfflineRecord, Record, RecordStanding, Registry, Sam, StoreFault, Terminal, Transaction, TransactionKind,
+    TransactionState,
+};
+use protocol::ids::{
+    Asn, BatchNo, Factor, IssuerId, KeyVersion, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, Stan,
+    TermSeq, TerminalId,
+};
+use protocol::iso8583::f58::TransactionRecord;
+use protocol::iso8583::typed::{AuthorisationCode, ResponseCode};
+use protocol::money::{Amount, CardAmount, Currency};
+use protocol::purse::Moment;
+use protocol::time::Wall;
+use rusqlite::types::{FromSql, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+
+/// Columns of a transfer and of the hold that belongs to it.
+const TRANSFER: &str = "seq, reference, debit, credit, amount, currency, code, kind, of, expires, txn, at";
+const HOLD: &str = "SELECT h.seq, t.debit, t.credit, t.amount, t.currency, h.expires, h.state, t.code, t.txn
+    FROM holds h JOIN transfers t ON t.seq = h.seq";
+
+/// A row's cursor: the next column, as the type wanted.
+struct Columns<'r, 's> {
+    row: &'r Row<'s>,
+    at: usize,
+}
+
+impl<'r, 's> Columns<'r, 's> {
+    const fn new(row: &'r Row<'s>) -> Self {
+        Self { row, at: 0 }
+    }
+
+    fn next(&mut self) -> Option<ValueRef<'r>> {
+        let value = self.row.get_ref(self.at).ok();
+        self.at = self.at.saturating_add(1);
+        value
+    }
+
+    fn int<T: TryFrom<i64>>(&mut self) -> Option<T> {
+        i64::column_result(self.next()?).ok()?.try_into().ok()
+    }
+
+    fn some_int<T: TryFrom<i64>>(&mut self) -> Option<Option<T>> {
+        match self.next()? {
+            ValueRef::Null => Some(None),
+            value => i64::column_result(value).ok()?.try_into().ok().map(Some),
+        }
+    }
+
+    fn bytes(&mut self) -> Option<&'r [u8]> {
+        self.next()?.as_blob().ok()
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.bytes()?.try_into().ok()
+    }
+
+    fn some_array<const N: usize>(&mut self) -> Option<Option<[u8; N]>> {
+        match self.next()? {
+            ValueRef::Null => Some(None),
+            value => value.as_blob().ok()?.try_into().ok().map(Some),
+        }
+    }
+
+    fn text(&mut self) -> Option<&'r str> {
+        self.next()?.as_str().ok()
+    }
+
+    fn some_text(&mut self) -> Option<Option<&'r str>> {
+        match self.next()? {
+            ValueRef::Null => Some(None),
+            value => value.as_str().ok().map(Some),
+        }
+    }
+
+    fn account(&mut self) -> Option<AccountId> {
+        self.array().map(u128::from_be_bytes).map(AccountId)
+    }
+
+    fn amount(&mut self) -> Option<Amount> {
+        let minor = self.int()?;
+        Some(Amount::new(minor, self.currency()?))
+    }
+
+    fn currency(&mut self) -> Option<Currency> {
+        Currency::from_numeric(self.int()?)
+    }
+
+    fn terminal(&mut self) -> Option<TerminalId> {
+        TerminalId::from_text(self.text()?)
+    }
+
+    fn merchant(&mut self) -> Option<MerchantId> {
+        MerchantId::from_text(self.text()?)
+    }
+
+    fn card(&mut self) -> Option<CardId> {
+        Some(CardId { issuer: IssuerId(self.array()?), asn: Asn(self.array()?) })
+    }
+
+    fn moment(&mut self) -> Option<Moment> {
+        self.array().map(Moment::from_bytes)
+    }
+}
+
+const fn damaged(what: &'static str) -> StoreFault {
+    StoreFault::Damaged { what }
+}
+
+/// One row, if there is one.
+fn one<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    what: &'static str,
+    read: impl FnOnce(&mut Columns<'_, '_>) -> Option<T>,
+) -> Result<Option<T>, StoreFault> {
+    let mut statement = connection.prepare_cached(sql).map_err(|error| super::fault(&error))?;
+    let found = statement.query_row(params, |row| Ok(read(&mut Columns::new(row)))).optional();
+    match found.map_err(|error| super::fault(&error))? {
+        None => Ok(None),
+        Some(Some(value)) => Ok(Some(value)),
+        Some(None) => Err(damaged(what)),
+    }
+}
+
+/// Every row, until the visitor breaks.
+fn all(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    what: &'static str,
+    read: impl Fn(&mut Columns<'_, '_>) -> Option<Record>,
+    visit: crate::store::Visit<'_>,
+) -> Result<(), StoreFault> {
+    let mut statement = connection.prepare_cached(sql).map_err(|error| super::fault(&error))?;
+    let mut rows = statement.query(params).map_err(|error| super::fault(&error))?;
+    while let Some(row) = rows.next().map_err(|error| super::fault(&error))? {
+        let record = read(&mut Columns::new(row)).ok_or(damaged(what))?;
+        if visit(record).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn hold_state(number: u8) -> Option<HoldState> {
+    Some(match number {
+        0 => HoldState::Open,
+        1 => HoldState::Posted,
+        2 => HoldState::Voided,
+        3 => HoldState::Expired,
+        _ => return None,
+    })
+}
+
+fn batch_state(number: u8) -> Option<BatchState> {
+    Some(match number {
+        0 => BatchState::Open,
+        1 => BatchState::Uploading,
+        2 => BatchState::Closed,
+        _ => return None,
+    })
+}
+
+fn account(c: &mut Columns<'_, '_>) -> Option<Account> {
+    Some(Account {
+        id: c.account()?,
+        currency: c.currency()?,
+        code: AccountCode(c.int()?),
+        flags: AccountFlags::from_bits(c.int()?),
+        running: Totals {
+            debits_pending: c.int()?,
+            debits_posted: c.int()?,
+            credits_pending: c.int()?,
+            credits_posted: c.int()?,
+        },
+        created: Wall(c.int()?),
+    })
+}
+
+fn transfer(c: &mut Columns<'_, '_>) -> Option<Transfer> {
+    let seq = TransferSeq(c.int()?);
+    let reference = Reference(u128::from_be_bytes(c.array()?));
+    let (debit, credit, amount) = (c.account()?, c.account()?, c.amount()?);
+    let code = TransferCode(c.int()?);
+    let kind: u8 = c.int()?;
+    let (of, expires) = (c.some_int()?.map(TransferSeq), c.some_int()?.map(Wall));
+    let kind = match (kind, of) {
+        (0, None) => TransferKind::Posted,
+        (1, None) => TransferKind::Pending { expires },
+        (2, Some(of)) => TransferKind::Post { of },
+        (3, Some(of)) => TransferKind::Void { of },
+        (4, Some(of)) => TransferKind::Expire { of },
+        _ => return None,
+    };
+    let transaction = c.some_int()?.map(TransactionSeq);
+    let at = Wall(c.int()?);
+    Some(Transfer { seq, reference, debit, credit, amount, code, kind, transaction, at })
+}
+
+fn hold(c: &mut Columns<'_, '_>) -> Option<Hold> {
+    Some(Hold {
+        seq: TransferSeq(c.int()?),
+        debit: c.account()?,
+        credit: c.account()?,
+        amount: c.amount()?,
+        expires: c.some_int()?.map(Wall),
+        state: hold_state(c.int()?)?,
+        code: TransferCode(c.int()?),
+        transaction: c.some_int()?.map(TransactionSeq),
+    })
+}
+
+fn transaction(c: &mut Columns<'_, '_>) -> Option<Transaction> {
+    let seq = TransactionSeq(c.int()?);
+    let identity = Identity {
+        acquirer: AcquirerId(c.int()?),
+        terminal: c.terminal()?,
+        merchant: c.merchant()?,
+        batch: BatchNo(c.int()?),
+        trace: Stan(c.int()?),
+    };
+    let digest = ContentDigest(c.array()?);
+    let kind = TransactionKind::from_number(c.int()?)?;
+    let minor: Option<u64> = c.some_int()?;
+    let currency: Option<u16> = c.some_int()?;
+    let amount = match (minor, currency) {
+        (Some(minor), Some(currency)) => Some(Amount::new(minor, Currency::from_numeric(currency)?)),
+        (None, None) => None,
+        _ => return None,
+    };
+    let original = c.some_int()?.map(TransactionSeq);
+    let payer = c.some_array()?.map(u128::from_be_bytes).map(AccountId);
+    let payee = c.some_array()?.map(u128::from_be_bytes).map(AccountId);
+    let (issuer, asn, counter) = (c.some_array()?, c.some_array()?, c.some_int()?);
+    let load = match (issuer, asn, counter) {
+        (Some(issuer), Some(asn), Some(counter)) => {
+            Some((CardId { issuer: IssuerId(issuer), asn: Asn(asn) }, OnlineCounter(counter)))
+        }
+        (None, None, None) => None,
+        _ => return None,
+    };
+    let code = ResponseCode::from_bytes(c.text()?.as_bytes().try_into().ok()?)?;
+    let authorisation = match c.some_text()? {
+        None => None,
+        Some(text) => Some(AuthorisationCode::from_bytes(text.as_bytes().try_into().ok()?)?),
+    };
+    let (moment, body, at) = (c.moment()?, codec::body(c.bytes()?)?, Wall(c.int()?));
+    let state = TransactionState::from_number(c.int()?)?;
+    let (transfer, refunded) = (c.some_int()?.map(TransferSeq), c.int()?);
+    Some(Transaction {
+        seq,
+        identity,
+        digest,
+        kind,
+        amount,
+        original,
+        payer,
+        payee,
+        load,
+        code,
+        authorisation,
+        moment,
+        body,
+        at,
+        state,
+        transfer,
+        refunded,
+    })
+}
+
+fn batch(c: &mut Columns<'_, '_>) -> Option<BatchRecord> {
+    Some(BatchRecord {
+        terminal: c.terminal()?,
+        number: BatchNo(c.int()?),
+        currency: c.currency()?,
+        state: batch_state(c.int()?)?,
+        host: codec::totals(c.bytes()?)?,
+        of_terminal: match c.next()? {
+            ValueRef::Null => None,
+            value => Some(codec::totals(value.as_blob().ok()?)?),
+        },
+        first: TransactionSeq(c.int()?),
+        last: TransactionSeq(c.int()?),
+        differences: codec::differences(c.bytes()?)?,
+    })
+}
+
+fn issuer(c: &mut Columns<'_, '_>) -> Option<Issuer> {
+    let (id, number, currency) = (IssuerId(c.array()?), IssuerNumber(c.int()?), c.currency()?);
+    let (factors, rest) = c.bytes()?.as_chunks::<8>();
+    let upper_factors = factors.iter().map(|factor| Factor(*factor)).collect();
+    let load_limit = CardAmount(c.int()?);
+    rest.is_empty().then_some(Issuer { id, number, currency, upper_factors, load_limit })
+}
+
+fn card(c: &mut Columns<'_, '_>) -> Option<Card> {
+    let id = c.card()?;
+    let key_version = KeyVersion(c.int()?);
+    let funding = c.some_array()?.map(u128::from_be_bytes).map(AccountId);
+    let denied: u8 = c.int()?;
+    let status = if denied == 0 { CardStatus::Active } else { CardStatus::Denied };
+    let next_online = OnlineCounter(c.int()?);
+    let open_load = c.some_int()?.map(OnlineCounter);
+    let newest = match (c.some_int()?, c.some_int()?) {
+        (Some(counter), Some(balance)) => Some((OfflineCounter(counter), CardAmount(balance))),
+        _ => None,
+    };
+    let (loaded, spent) = (c.int()?, c.int()?);
+    Some(Card { id, key_version, funding, status, next_online, open_load, newest, loaded, spent })
+}
+
+fn load(c: &mut Columns<'_, '_>) -> Option<Load> {
+    Some(Load {
+        card: c.card()?,
+        counter: OnlineCounter(c.int()?),
+        transaction: TransactionSeq(c.int()?),
+        hold: TransferSeq(c.int()?),
+        payer: c.account()?,
+        amount: c.amount()?,
+        sam: SamTerminal(c.array()?),
+        balance_old: CardAmount(c.int()?),
+        moment: c.moment()?,
+        state: LoadState::from_number(c.int()?)?,
+    })
+}
+
+fn offline(c: &mut Columns<'_, '_>) -> Option<OfflineRecord> {
+    Some(OfflineRecord {
+        content: TransactionRecord::parse(c.bytes()?).ok()?,
+        standing: RecordStanding::from_number(c.int()?)?,
+        merchant: match c.some_text()? {
+            None => None,
+            Some(text) => Some(MerchantId::from_text(text)?),
+        },
+        transaction: TransactionSeq(c.int()?),
+        transfer: c.some_int()?.map(TransferSeq),
+        received: Wall(c.int()?),
+    })
+}
+
+fn claim(c: &mut Columns<'_, '_>) -> Option<Record> {
+    let (card, counter) = (c.card()?, OfflineCounter(c.int()?));
+    Some(Record::Claim(card, counter, SamTerminal(c.array()?), TermSeq(c.int()?)))
+}
+
+fn alert(c: &mut Columns<'_, '_>) -> Option<Record> {
+    let number = AlertNo(c.int()?);
+    let (at, kind) = (Wall(c.int()?), AlertKind::from_number(c.int()?)?);
+    let (issuer, asn) = (c.some_array()?.map(IssuerId), c.some_array()?.map(Asn));
+    let (sam, seq) = (c.some_array()?.map(SamTerminal), c.some_int()?.map(TermSeq));
+    let transfer = c.some_int()?.map(TransferSeq);
+    Some(Record::Alert(number, Alert { at, kind, card: issuer.zip(asn), record: sam.zip(seq), transfer }))
+}
+
+pub(super) fn link(c: &Row<'_>) -> Option<Link> {
+    let mut c = Columns::new(c);
+    Some(Link {
+        number: CommitNo(c.int()?),
+        at: Wall(c.int()?),
+        first_transfer: TransferSeq(c.int()?),
+        next_transfer: TransferSeq(c.int()?),
+        first_transaction: TransactionSeq(c.int()?),
+        next_transaction: TransactionSeq(c.int()?),
+        hash: c.array()?,
+    })
+}
+
+fn sam(connection: &Connection, number: SamTerminal) -> Result<Option<Record>, StoreFault> {
+    let sql = "SELECT since, terminal, merchant FROM sams WHERE number = ?1 ORDER BY since";
+    let mut statement = connection.prepare_cached(sql).map_err(|error| super::fault(&error))?;
+    let mut rows = statement.query([number.0]).map_err(|error| super::fault(&error))?;
+    let mut assignments = Vec::new();
+    while let Some(row) = rows.next().map_err(|error| super::fault(&error))? {
+        let mut c = Columns::new(row);
+        let mut read = || {
+            let since = c.moment()?;
+            let place = match (c.some_text()?, c.some_text()?) {
+                (Some(terminal), Some(merchant)) => {
+                    Some((TerminalId::from_text(terminal)?, MerchantId::from_text(merchant)?))
+                }
+                _ => None,
+            };
+            Some((since, place))
+        };
+        assignments.push(read().ok_or(damaged("sams"))?);
+    }
+    Ok((!assignments.is_empty()).then_some(Record::Sam(Sam { number, assignments })))
+}
+
+/// The record with this key.
+pub(super) fn get(connection: &Connection, key: &Key) -> Result<Option<Record>, StoreFault> {
+    use super::write::{id, text};
+    match key {
+        Key::Account(account_id) => {
+            let sql = "SELECT * FROM accounts WHERE id = ?1";
+            one(connection, sql, [id(*account_id)], "accounts", |c| account(c).map(Record::Account))
+        }
+        Key::Transfer(seq) => {
+            let sql = "SELECT * FROM transfers WHERE seq = ?1";
+            one(connection, sql, [int(seq.0)], "transfers", |c| transfer(c).map(Record::Transfer))
+        }
+        Key::Hold(seq) => {
+            let sql =
+                "SELECT h.seq, t.debit, t.credit, t.amount, t.currency, h.expires, h.state, t.code, t.txn
+                       FROM holds h JOIN transfers t ON t.seq = h.seq WHERE h.seq = ?1";
+            one(connection, sql, [int(seq.0)], "holds", |c| hold(c).map(Record::Hold))
+        }
+        Key::Transaction(seq) => {
+            let sql = "SELECT * FROM transactions WHERE seq = ?1";
+            let read = |c: &mut Columns<'_, '_>| transaction(c).map(|it| Record::Transaction(Box::new(it)));
+            one(connection, sql, [int(seq.0)], "transactions", read)
+        }
+        Key::Identity(_) => Ok(None),
+        Key::Batch(terminal, number) => {
+            let sql = "SELECT * FROM batches WHERE terminal = ?1 AND number = ?2";
+            let read = |c: &mut Columns<'_, '_>| batch(c).map(|it| Record::Batch(Box::new(it)));
+            one(connection, sql, params![text(&terminal.to_bytes()), number.0], "batches", read)
+        }
+        Key::Card(of) => {
+            let sql = "SELECT * FROM cards WHERE issuer = ?1 AND asn = ?2";
+            one(connection, sql, params![of.issuer.0, of.asn.0], "cards", |c| card(c).map(Record::Card))
+        }
+        Key::Load(of, counter) => {
+            let sql = "SELECT * FROM loads WHERE issuer = ?1 AND asn = ?2 AND counter = ?3";
+            let params = params![of.issuer.0, of.asn.0, counter.0];
+            one(connection, sql, params, "loads", |c| load(c).map(Record::Load))
+        }
+        Key::Record(number, seq) => {
+            let sql = "SELECT content, standing, merchant, txn, transfer, received
+                       FROM records WHERE sam = ?1 AND term_seq = ?2";
+            let read = |c: &mut Columns<'_, '_>| offline(c).map(|it| Record::Record(Box::new(it)));
+            one(connection, sql, params![number.0, seq.0], "records", read)
+        }
+        Key::Claim(of, counter) => {
+            let sql = "SELECT * FROM claims WHERE issuer = ?1 AND asn = ?2 AND counter = ?3";
+            one(connection, sql, params![of.issuer.0, of.asn.0, counter.0], "claims", claim)
+        }
+        Key::Link(number) => {
+            let sql = "SELECT * FROM links WHERE number = ?1";
+            one(connection, sql, [int(number.0)], "links", |c| link(c.row).map(Record::Link))
+        }
+        Key::Alert(number) => {
+            one(connection, "SELECT * FROM alerts WHERE number = ?1", [int(number.0)], "alerts", alert)
+        }
+        registered => get_registered(connection, registered),
+    }
+}
+
+/// The records that operators make.
+fn get_registered(connection: &Connection, key: &Key) -> Result<Option<Record>, StoreFault> {
+    use super::write::text;
+    match key {
+        Key::Upload(terminal, number, item) => {
+            let sql = "SELECT item FROM uploads WHERE terminal = ?1 AND number = ?2 AND key = ?3";
+            let bytes = terminal.to_bytes();
+            let params = params![text(&bytes), number.0, codec::key_bytes(item)];
+            let read = |c: &mut Columns<'_, '_>| {
+                codec::item(c.bytes()?).map(|item| Record::Upload(*terminal, *number, item))
+            };
+            one(connection, sql, params, "uploads", read)
+        }
+        Key::Issuer(of) => {
+            let sql = "SELECT * FROM issuers WHERE id = ?1";
+            one(connection, sql, [of.0], "issuers", |c| issuer(c).map(Record::Issuer))
+        }
+        Key::Merchant(of) => {
+            let sql = "SELECT * FROM merchants WHERE id = ?1";
+            one(connection, sql, [text(&of.to_bytes())], "merchants", |c| {
+                let (id, number) = (c.merchant()?, MerchantNumber(c.int()?));
+                let (name, currency) = (c.text()?.to_owned(), c.currency()?);
+                Some(Record::Merchant(Merchant { id, number, name, currency }))
+            })
+        }
+        Key::Terminal(of) => {
+            let sql = "SELECT * FROM terminals WHERE id = ?1";
+            one(connection, sql, [text(&of.to_bytes())], "terminals", |c| {
+                let (id, merchant, acquirer) = (c.terminal()?, c.merchant()?, AcquirerId(c.int()?));
+                let (open, newest) = (c.some_int()?.map(BatchNo), BatchNo(c.int()?));
+                Some(Record::Terminal(Terminal { id, merchant, acquirer, open, newest }))
+            })
+        }
+        Key::Sam(number) => sam(connection, *number),
+        Key::Payer(token) => {
+            let sql = "SELECT token, account FROM payers WHERE token = ?1";
+            one(connection, sql, [token.0], "payers", |c| {
+                Some(Record::Payer(PayerToken(c.array()?), c.account()?))
+            })
+        }
+        Key::Arrival(reference) => {
+            let sql = "SELECT transfer FROM arrivals WHERE reference = ?1";
+            one(connection, sql, [reference.cast_signed()], "arrivals", |c| {
+                Some(Record::Arrival(*reference, TransferSeq(c.int()?)))
+            })
+        }
+        Key::Registry => one(connection, "SELECT issuers, merchants FROM registry", [], "registry", |c| {
+            Some(Record::Registry(Registry { issuers: c.int()?, merchants: c.int()? }))
+        }),
+        _ => Ok(None),
+    }
+}
+
+/// Goes through records in ascending order.
+pub(super) fn scan(
+    connection: &Connection,
+    scan: crate::store::Scan,
+    visit: crate::store::Visit<'_>,
+) -> Result<(), StoreFault> {
+    use crate::store::Scan;
+    let boxed_record = |c: &mut Columns<'_, '_>| offline(c).map(|it| Record::Record(Box::new(it)));
+    match scan {
+        Scan::Transfers(from) => {
+            let sql = format!("SELECT {TRANSFER} FROM transfers WHERE seq >= ?1 ORDER BY seq");
+            all(connection, &sql, [int(from.0)], "transfers", |c| transfer(c).map(Record::Transfer), visit)
+        }
+        Scan::Transactions(from, to) => {
+            let sql = "SELECT * FROM transactions WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq";
+            let to = i64::try_from(to.0).unwrap_or(i64::MAX);
+            let read = |c: &mut Columns<'_, '_>| transaction(c).map(|it| Record::Transaction(Box::new(it)));
+            all(connection, sql, [int(from.0), to], "transactions", read, visit)
+        }
+        Scan::Links(from) => {
+            let sql = "SELECT * FROM links WHERE number >= ?1 ORDER BY number";
+            all(connection, sql, [int(from.0)], "links", |c| link(c.row).map(Record::Link), visit)
+        }
+        Scan::Accounts => {
+            let sql = "SELECT * FROM accounts ORDER BY id";
+            all(connection, sql, [], "accounts", |c| account(c).map(Record::Account), visit)
+        }
+        Scan::Holds => {
+            let sql = format!("{HOLD} ORDER BY h.seq");
+            all(connection, &sql, [], "holds", |c| hold(c).map(Record::Hold), visit)
+        }
+        Scan::Issuers => {
+            let sql = "SELECT * FROM issuers ORDER BY id";
+            all(connection, sql, [], "issuers", |c| issuer(c).map(Record::Issuer), visit)
+        }
+        Scan::Cards => {
+            let sql = "SELECT * FROM cards ORDER BY issuer, asn";
+            all(connection, sql, [], "cards", |c| card(c).map(Record::Card), visit)
+        }
+        Scan::Records => {
+            let sql = "SELECT content, standing, merchant, txn, transfer, received
+                       FROM records ORDER BY sam, term_seq";
+            all(connection, sql, [], "records", boxed_record, visit)
+        }
+        Scan::OpenRecords => {
+            let sql = "SELECT content, standing, merchant, txn, transfer, received
+                       FROM records WHERE standing IN (2, 3, 8) ORDER BY sam, term_seq";
+            all(connection, sql, [], "records", boxed_record, visit)
+        }
+        Scan::Claims => {
+            let sql = "SELECT * FROM claims ORDER BY issuer, asn, counter";
+            all(connection, sql, [], "claims", claim, visit)
+        }
+        Scan::Loads => {
+            let sql = "SELECT * FROM loads ORDER BY issuer, asn, counter";
+            all(connection, sql, [], "loads", |c| load(c).map(Record::Load), visit)
+        }
+        Scan::Uploads(terminal, number) => {
+            let sql = "SELECT item FROM uploads WHERE terminal = ?1 AND number = ?2 ORDER BY key";
+            let bytes = terminal.to_bytes();
+            let params = params![super::write::text(&bytes), number.0];
+            let read = |c: &mut Columns<'_, '_>| {
+                codec::item(c.bytes()?).map(|item| Record::Upload(terminal, number, item))
+            };
+            all(connection, sql, params, "uploads", read, visit)
+        }
+        Scan::Alerts => {
+            all(connection, "SELECT * FROM alerts ORDER BY number DESC", [], "alerts", alert, visit)
+        }
+    }
+}
+
+/// Open holds whose time is up.
+pub(super) fn due_holds(connection: &Connection, now: Wall, limit: usize) -> Result<Vec<Hold>, StoreFault> {
+    let sql = "SELECT h.seq, t.debit, t.credit, t.amount, t.currency, h.expires, h.state, t.code, t.txn
+               FROM holds h JOIN transfers t ON t.seq = h.seq
+               WHERE h.state = 0 AND h.expires IS NOT NULL AND h.expires <= ?1
+               ORDER BY h.expires, h.seq LIMIT ?2";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut found = Vec::new();
+    let keep: crate::store::Visit<'_> = &mut |record| {
+        if let Record::Hold(hold) = record {
+            found.push(hold);
+        }
+        std::ops::ControlFlow::Continue(())
+    };
+    all(connection, sql, [now.0, limit], "holds", |c| hold(c).map(Record::Hold), keep)?;
+    Ok(found)
+}
