@@ -167,4 +167,3 @@ impl AlertKind {
         }
     }
 }
- (Keep the ledger in SQLite: one writer, one fsync a commit, postings that cannot change)
