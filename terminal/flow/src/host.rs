@@ -63,7 +63,8 @@ pub struct HostConfig {
 /// A request to the host.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
-    /// For working keys; the session asks by itself when it needs them.
+    /// For working keys. The session asks by itself when it needs them; asked for by hand, it says whether the gateway can be
+    /// reached and knows this terminal, and which batch is open.
     SignIn,
     /// For a load.
     Load(LoadIntent),
@@ -288,6 +289,10 @@ impl HostSession {
             self.output.push_back(Output::Unanswered(ticket, NoReply::Busy));
             return ticket;
         }
+        if ask == Ask::SignIn {
+            // It waits in the queue, and the session's own sign-in answers it.
+            self.keys = None;
+        }
         match ask.own_numbers().or_else(|| self.take_numbers()) {
             Some(numbers) => self.queued.push_back(Request { ticket, ask, numbers, deadline, sends: 0 }),
             None => self.output.push_back(Output::Unanswered(ticket, NoReply::NoTrace)),
@@ -496,6 +501,10 @@ impl HostSession {
                 self.keys = Some(MacKey::Aes(keys.mac.clone()));
                 self.failures = 0;
                 self.adopt_batch(answer.reply.batch);
+                let asked = self.queued.iter().filter(|request| request.ask == Ask::SignIn);
+                let answers = asked.map(|request| Output::Answered(request.ticket, answer.reply.clone()));
+                self.output.extend(answers);
+                self.queued.retain(|request| request.ask != Ask::SignIn);
             }
             _ => {
                 self.fail_queued(NoReply::Refused(answer.reply.code));

@@ -193,14 +193,21 @@ impl Outbox {
     /// debits that still wait for their card are uploaded too, as uncertain.
     #[must_use]
     pub fn next(&self, live: Option<RecordId>, with_open: bool) -> Option<Due> {
-        let mut others = self.loads.iter().filter(|(id, _)| Some(**id) != live);
+        self.next_besides(live.as_slice(), with_open)
+    }
+
+    /// As [`Outbox::next`], but not these: the host did not take them a moment ago, and what stands behind them must not wait.
+    #[must_use]
+    pub fn next_besides(&self, set_aside: &[RecordId], with_open: bool) -> Option<Due> {
+        let mut others = self.loads.iter().filter(|(id, _)| !set_aside.contains(id));
         if let Some((id, load)) = others.clone().find(|(_, load)| load.reversal_due()) {
             return Some(Due::Reversal(*id, load.intent));
         }
         if let Some((id, _)) = others.find(|(_, load)| load.confirmation_due()) {
             return Some(Due::Confirmation(*id));
         }
-        let due = self.debits.iter().filter(|(_, debit)| debit.upload_due(with_open));
+        let due =
+            self.debits.iter().filter(|(id, debit)| debit.upload_due(with_open) && !set_aside.contains(id));
         let records: Vec<RecordId> = due.map(|(id, _)| *id).take(MAX_RECORDS).collect();
         (!records.is_empty()).then_some(Due::Records(records))
     }
@@ -332,31 +339,35 @@ impl Debit {
         !self.acknowledged && (with_open || self.resolution.is_some())
     }
 
-    /// Field 58 `TA`.
     fn record(&self) -> TransactionRecord {
-        let intent = &self.intent;
-        let tac = match self.resolution {
-            Some(Resolution::Done { tac } | Resolution::RecoveredUnverified { tac }) => Some(tac),
-            Some(Resolution::Uncertain { tac, .. }) => tac,
-            Some(Resolution::Void) | None => None,
-        };
-        TransactionRecord {
-            state: state_of(self.resolution.as_ref()),
-            issuer: intent.card.issuer,
-            asn: intent.card.asn,
-            algorithm: intent.algorithm,
-            key_version: intent.key_version,
-            counter: CardCounter::Offline(intent.counter),
-            balance_after: intent.balance_after(),
-            overdraft: intent.overdraft,
-            amount: intent.amount,
-            kind: intent.kind,
-            terminal: intent.terminal,
-            term_seq: intent.term_seq,
-            moment: intent.moment,
-            digest: intent.digest,
-            tac: tac.unwrap_or(Tac::zero(intent.suite())),
-        }
+        record_of(&self.intent, self.resolution.as_ref())
+    }
+}
+
+/// Field 58 `TA` of a debit as it stands.
+#[must_use]
+pub fn record_of(intent: &DebitIntent, resolution: Option<&Resolution>) -> TransactionRecord {
+    let tac = match resolution {
+        Some(Resolution::Done { tac } | Resolution::RecoveredUnverified { tac }) => Some(*tac),
+        Some(Resolution::Uncertain { tac, .. }) => *tac,
+        Some(Resolution::Void) | None => None,
+    };
+    TransactionRecord {
+        state: state_of(resolution),
+        issuer: intent.card.issuer,
+        asn: intent.card.asn,
+        algorithm: intent.algorithm,
+        key_version: intent.key_version,
+        counter: CardCounter::Offline(intent.counter),
+        balance_after: intent.balance_after(),
+        overdraft: intent.overdraft,
+        amount: intent.amount,
+        kind: intent.kind,
+        terminal: intent.terminal,
+        term_seq: intent.term_seq,
+        moment: intent.moment,
+        digest: intent.digest,
+        tac: tac.unwrap_or(Tac::zero(intent.suite())),
     }
 }
 

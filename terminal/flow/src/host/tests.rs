@@ -168,6 +168,27 @@ fn the_first_request_connects_signs_in_and_is_answered() {
 }
 
 #[test]
+fn a_sign_in_that_is_asked_for_is_answered_by_the_sessions_own() {
+    let mut host = Host::new();
+    let mut session = ready(&mut host);
+    let ticket = session.ask(Ask::SignIn, now(3));
+    let sign_in = sent(&mut session);
+    assert_eq!(session.poll(), None, "one sign-in, not two");
+    session.handle(Input::Received(&host.answer(&sign_in, ResponseCode::APPROVED, true)), now(4));
+    assert!(
+        matches!(session.poll(), Some(Output::Answered(t, reply)) if t == ticket && reply.batch == BATCH)
+    );
+    assert!(session.is_signed_in() && session.poll().is_none());
+    assert_eq!(host.sign_ins, 2);
+
+    let refused = session.ask(Ask::SignIn, now(5));
+    let sign_in = sent(&mut session);
+    session.handle(Input::Received(&host.answer(&sign_in, ResponseCode::UNKNOWN_TERMINAL, false)), now(6));
+    let why = NoReply::Refused(ResponseCode::UNKNOWN_TERMINAL);
+    assert_eq!(session.poll(), Some(Output::Unanswered(refused, why)));
+}
+
+#[test]
 fn answers_find_their_requests_in_any_order_and_in_any_pieces() {
     let mut host = Host::new();
     let mut session = ready(&mut host);
