@@ -6,7 +6,7 @@
 //!
 //! - [`command`]: the commands a terminal sends and an applet reads;
 //! - [`answer`]: what comes back;
-//! - [`file`]: the files of the application and the FCI;
+//! - [`mod@file`]: the files of the application and the FCI;
 //! - [`keys`]: diversification and session keys, typed by suite;
 //! - [`mac`]: MAC1, MAC2, MAC3, TAC;
 //! - [`messaging`]: secure messaging of suite 00.

@@ -6,7 +6,7 @@
 //! bytes, and `00` padding between elements (EMV Book 3, annex B1). Refused: indefinite lengths, longer tags and lengths,
 //! values that run past their parent.
 //!
-//! Trees for host-side code are in [`tree`] (feature `alloc`), built behind these limits.
+//! Trees for host-side code are in `tree` (feature `alloc`), built behind these limits.
 
 use core::fmt;
 

@@ -6,7 +6,7 @@
 //!
 //! - A [`HostRequest`] is one authenticated message: its [`Identity`] (acquirer, terminal, merchant, batch, trace), a
 //!   [`ContentDigest`] over everything of the message that a repeat must not change, and a typed [`HostBody`]. Same
-//!   identity and same content: answered as before ([`Answer::repeat`]). Other content: [`ResponseCode::DUPLICATE`].
+//!   identity and same content: answered as before ([`HostAnswer::repeat`]). Other content: [`ResponseCode::DUPLICATE`].
 //! - A [`HostBody::Reversal`] carries the identity of its *original*.
 //! - [`AdminRequest`]s build the registries: issuers, merchants, terminals, SAMs, funding accounts, cards. They are idempotent.
 //! - [`Backend::query`] reads: open batch of a terminal, batch report, merchant statement, balances, alerts, audit.

@@ -6,7 +6,7 @@
 //! What can go wrong has one rule: before the intent is stored nothing was taken, so the card may simply be presented
 //! again; from the moment it is stored the debit is *open* until a resolution is stored, and no other debit of this card
 //! begins. An open debit of this payment asks for the same card back; one of an earlier payment is resolved first when
-//! its card comes by. How it is resolved is in [`recovery`].
+//! its card comes by. How it is resolved is in `recovery`.
 
 use crate::load::{prove_load, proved_tac};
 use crate::machine::{Event, Machine, Order, Patience, Prompt, Standing, Step, apdu, usable};
