@@ -27,6 +27,11 @@ use std::io::Write;
 /// How long the same card has to come back after an interrupted debit, milliseconds.
 const SAME_CARD_MS: u64 = 30_000;
 
+/// Lists the names of all readers.
+pub type ListReaders = Box<dyn Fn() -> Result<Vec<String>, Failure>>;
+/// Opens the two slots.
+pub type OpenDevices = Box<dyn FnMut(&Settings) -> Result<Devices, Failure>>;
+
 /// The world around one call of the program: the real one, or a test's.
 pub struct World {
     /// The arguments, the program's name first.
@@ -38,9 +43,9 @@ pub struct World {
     /// Standard error.
     pub err: Box<dyn Write + Send>,
     /// The names of all readers.
-    pub readers: Box<dyn Fn() -> Result<Vec<String>, Failure>>,
+    pub readers: ListReaders,
     /// Opens the two slots.
-    pub open: Box<dyn FnMut(&Settings) -> Result<Devices, Failure>>,
+    pub open: OpenDevices,
     /// Both clocks; `None`: the machine's.
     pub clock: Option<Box<dyn Clock>>,
 }
@@ -198,14 +203,8 @@ impl App<'_> {
     fn sale(&mut self, amount: &str, wait: Option<u16>) -> anyhow::Result<Exit> {
         let settings = with_wait(self.settings()?, wait);
         let (amount, on_card) = payable(&settings, amount)?;
+        room_for_records(&settings)?;
         let mut session = self.session(&settings)?;
-        let path = session.journal.path().to_owned();
-        // Asked before the customer is: the journal would refuse the intent.
-        match free_bytes(&path) {
-            Ok(free) if free < FREE_BYTES_MIN => return Err(fault::store(&path, StoreFault::Full).into()),
-            Ok(_) => {}
-            Err(fault) => return Err(fault::store(&path, fault).into()),
-        }
         let sam = self.identify(&settings, &mut session)?;
         let profile = settings.profile().context("the limit was checked when the file was read")?;
         let mut purchase = Purchase::new(&profile, sam, on_card, patience(&settings))?;
@@ -379,6 +378,16 @@ fn payable(settings: &Settings, text: &str) -> Result<(Amount, CardAmount), Fail
     match CardAmount::try_from(amount) {
         Ok(on_card) if amount.minor() <= limit.minor() => Ok((amount, on_card)),
         _ => Err(Failure::new(code::AMOUNT_TOO_LARGE).with("amount", amount).with("limit", limit)),
+    }
+}
+
+/// Asked before the customer is, because the journal would refuse the intent.
+fn room_for_records(settings: &Settings) -> Result<(), Failure> {
+    let path = settings.data.folder.join(FILE_NAME);
+    match free_bytes(&path) {
+        Ok(free) if free < FREE_BYTES_MIN => Err(fault::store(&path, StoreFault::Full)),
+        Ok(_) => Ok(()),
+        Err(fault) => Err(fault::store(&path, fault)),
     }
 }
 

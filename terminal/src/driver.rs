@@ -119,7 +119,7 @@ enum Happened {
     CardLost,
     SamAnswer(usize),
     SamLost,
-    Standing(Standing),
+    Standing(Box<Standing>),
     Stored(RecordId),
     StoreFailed,
     HostLost,
@@ -198,10 +198,11 @@ impl Driver<'_> {
                     }
                 }
             }
-            Step::LookUp(card) => Happened::Standing(self.look_up(&card).map_err(|fault| {
+            Step::LookUp(card) => {
                 // A card whose open debits are not known must not be debited.
-                fault::store(self.journal.path(), fault)
-            })?),
+                let found = self.look_up(&card);
+                Happened::Standing(Box::new(found.map_err(|fault| fault::store(self.journal.path(), fault))?))
+            }
             Step::Store(entry) => self.store(entry, memory),
             // There is no host session yet: a load cannot begin.
             Step::AskHost(_) => Happened::HostLost,

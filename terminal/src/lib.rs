@@ -17,4 +17,4 @@ pub mod receipt;
 pub mod report;
 pub mod words;
 
-pub use app::{World, run};
+pub use app::{ListReaders, OpenDevices, World, run};

@@ -4,8 +4,15 @@
 //! The purse here follows the command set's states (`purse.md`) and checks no MACs; the real applet meets the terminal in
 //! the workspace's `tests`.
 
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod fakes;
+#[cfg(test)]
 mod languages;
+#[cfg(test)]
 mod payments;
+#[cfg(test)]
 mod till;

@@ -64,7 +64,7 @@ impl Said {
 }
 
 /// What opening the readers brings.
-type Opening = Box<dyn Fn() -> Result<Devices, Failure>>;
+pub(crate) type Opening = Box<dyn Fn() -> Result<Devices, Failure>>;
 
 pub(crate) struct Till {
     folder: tempfile::TempDir,
