@@ -14,7 +14,8 @@ pub struct Builder<'o> {
     dialect: &'static Dialect,
     out: &'o mut [u8],
     len: usize,
-    bitmap: u128,
+    /// As it is on the wire, both halves.
+    bitmap: [u8; 16],
     bitmap_at: usize,
     last: FieldNo,
     poisoned: bool,
@@ -35,7 +36,7 @@ impl<'o> Builder<'o> {
     /// # Errors
     /// `out` is too small.
     pub fn new(dialect: &'static Dialect, mti: Mti, out: &'o mut [u8]) -> Result<Self, FieldError> {
-        Self::start(dialect, mti, 0, out)
+        Self::start(dialect, mti, false, out)
     }
 
     /// Starts a message with two bitmaps (fields 2 to 128).
@@ -47,17 +48,22 @@ impl<'o> Builder<'o> {
         mti: Mti,
         out: &'o mut [u8],
     ) -> Result<Self, FieldError> {
-        Self::start(dialect, mti, FieldNo(1).bit(), out)
+        Self::start(dialect, mti, true, out)
     }
 
     fn start(
         dialect: &'static Dialect,
         mti: Mti,
-        bitmap: u128,
+        two_bitmaps: bool,
         out: &'o mut [u8],
     ) -> Result<Self, FieldError> {
         let last = FieldNo(1);
-        let mut builder = Self { dialect, out, len: 0, bitmap, bitmap_at: 0, last, poisoned: false };
+        let room = out.len().min(MAX_MESSAGE);
+        let out = out.get_mut(..room).unwrap_or_default();
+        let mut builder = Self { dialect, out, len: 0, bitmap: [0; 16], bitmap_at: 0, last, poisoned: false };
+        if two_bitmaps {
+            builder.mark(FieldNo(1));
+        }
         let at_mti = |reason| FieldError::new(Place::Mti, 0, reason);
         if !mti.is_decimal() {
             return Err(at_mti(Reason::NotDecimal));
@@ -71,10 +77,10 @@ impl<'o> Builder<'o> {
         }
         .map_err(at_mti)?;
         builder.bitmap_at = builder.len;
-        let room = match (dialect.bitmap, bitmap) {
-            (BitmapForm::Binary, 0) => 8,
-            (BitmapForm::Hex, 0) | (BitmapForm::Binary, _) => 16,
-            (BitmapForm::Hex, _) => 32,
+        let room = match (dialect.bitmap, two_bitmaps) {
+            (BitmapForm::Binary, false) => 8,
+            (BitmapForm::Hex, false) | (BitmapForm::Binary, true) => 16,
+            (BitmapForm::Hex, true) => 32,
         };
         let at = builder.len;
         builder.reserve(room).map_err(|reason| FieldError::new(Place::Bitmap, at, reason))?;
@@ -196,44 +202,66 @@ impl<'o> Builder<'o> {
     /// # Errors
     /// An earlier error was ignored, or the dialect has no such field.
     pub fn ready_for_mac(mut self) -> Result<Unsigned<'o>, FieldError> {
-        let mac_field = if self.bitmap & FieldNo(1).bit() == 0 { FieldNo::MAC } else { FieldNo::MAC_128 };
+        let mac_field = if self.has_two_bitmaps() { FieldNo::MAC_128 } else { FieldNo::MAC };
         self.row(mac_field)?;
-        self.bitmap |= mac_field.bit();
+        self.mark(mac_field);
         self.seal()?;
         Ok(Unsigned { builder: self, mac_field })
     }
 
+    #[inline]
     fn row(&mut self, no: FieldNo) -> Result<&'static Field, FieldError> {
-        let row = self.dialect.field(no);
-        self.poisoned |= row.is_none();
-        row.ok_or_else(|| FieldError::new(Place::Field(no), self.len, Reason::NotInDialect))
+        match self.dialect.field(no) {
+            Some(field) => Ok(field),
+            None => Err(self.refuse(no, Reason::NotInDialect)),
+        }
+    }
+
+    #[inline]
+    fn mark(&mut self, no: FieldNo) {
+        let index = no.0.wrapping_sub(1);
+        if let Some(byte) = self.bitmap.get_mut(usize::from(index / 8)) {
+            *byte |= 0x80 >> (index & 7);
+        }
+    }
+
+    #[inline]
+    const fn has_two_bitmaps(&self) -> bool {
+        let [first, ..] = self.bitmap;
+        first & 0x80 != 0
     }
 
     /// Begins a field: prefix written, bit set, the place for its content returned.
     #[inline]
     fn field(&mut self, no: FieldNo, units: u16) -> Result<(Coding, &mut [u8]), FieldError> {
-        let at = self.len;
-        let error = move |reason| FieldError::new(Place::Field(no), at, reason);
         let field = self.row(no)?;
-        self.poisoned = true;
-        let beyond = no.0 > 64 && self.bitmap & FieldNo(1).bit() == 0;
-        if no <= self.last || beyond {
-            return Err(error(Reason::Order));
-        }
         let (min, max) = field.bounds();
+        if no <= self.last || (no.0 > 64 && !self.has_two_bitmaps()) {
+            return Err(self.refuse(no, Reason::Order));
+        }
         if units < min || units > max {
-            return Err(error(Reason::Length { found: units.into(), min: min.into(), max: max.into() }));
+            let reason = Reason::Length { found: units.into(), min: min.into(), max: max.into() };
+            return Err(self.refuse(no, reason));
         }
-        match field.size {
-            Size::Fixed(_) => {}
-            Size::Ll { .. } => self.prefix::<2>(units).map_err(error)?,
-            Size::Lll { .. } => self.prefix::<3>(units).map_err(error)?,
+        let prefix = match (field.size, self.dialect.prefix) {
+            (Size::Fixed(_), _) => 0,
+            (Size::Ll { .. }, DigitForm::Packed) => 1,
+            (Size::Ll { .. }, DigitForm::Ascii) | (Size::Lll { .. }, DigitForm::Packed) => 2,
+            (Size::Lll { .. }, DigitForm::Ascii) => 3,
+        };
+        let start = self.len;
+        let end = start.saturating_add(prefix).saturating_add(field.coding.wire_len(units));
+        if end > self.out.len() {
+            return Err(self.refuse(no, Reason::NoRoom));
         }
-        self.bitmap |= no.bit();
+        self.mark(no);
         self.last = no;
-        self.poisoned = false;
-        let slot = self.reserve(field.coding.wire_len(units)).map_err(error)?;
-        Ok((field.coding, slot))
+        self.len = end;
+        let form = self.dialect.prefix;
+        let whole = self.out.get_mut(start..end).unwrap_or_default();
+        let (front, content) = whole.split_at_mut_checked(prefix).unwrap_or_default();
+        put_prefix(form, units, front);
+        Ok((field.coding, content))
     }
 
     #[inline]
@@ -247,34 +275,19 @@ impl<'o> Builder<'o> {
         }
     }
 
-    /// An error of a value that cannot be written; the message cannot be finished.
+    /// An error of a field that cannot be written; the message cannot be finished.
+    #[cold]
     pub(super) fn refuse(&mut self, no: FieldNo, reason: Reason) -> FieldError {
         self.poisoned = true;
         FieldError::new(Place::Field(no), self.len, reason)
     }
 
-    fn prefix<const DIGITS: usize>(&mut self, units: u16) -> Result<(), Reason> {
-        let digit = |value: u16| u8::try_from(value % 10).unwrap_or(0);
-        let (hundreds, tens, ones) = (digit(units / 100), digit(units / 10), digit(units));
-        match (self.dialect.prefix, DIGITS) {
-            (DigitForm::Packed, 2) => self.append(&[(tens << 4) | ones]),
-            (DigitForm::Packed, _) => self.append(&[hundreds, (tens << 4) | ones]),
-            (DigitForm::Ascii, 2) => self.append(&[tens | b'0', ones | b'0']),
-            (DigitForm::Ascii, _) => self.append(&[hundreds | b'0', tens | b'0', ones | b'0']),
-        }
-    }
-
-    #[inline]
     fn reserve(&mut self, bytes: usize) -> Result<&mut [u8], Reason> {
         let start = self.len;
-        let end = start.checked_add(bytes).filter(|end| *end <= MAX_MESSAGE).ok_or(Reason::NoRoom)?;
-        let slot = self.out.get_mut(start..end).ok_or(Reason::NoRoom);
-        if slot.is_err() {
-            self.poisoned = true;
-        } else {
-            self.len = end;
-        }
-        slot
+        let slot = self.out.get_mut(start..).and_then(|rest| rest.get_mut(..bytes));
+        let slot = slot.ok_or(Reason::NoRoom)?;
+        self.len = start.saturating_add(bytes);
+        Ok(slot)
     }
 
     #[inline]
@@ -288,8 +301,8 @@ impl<'o> Builder<'o> {
         if self.poisoned {
             return Err(error(Reason::Poisoned));
         }
-        let bytes = self.bitmap.to_be_bytes();
-        let count = if self.bitmap & FieldNo(1).bit() == 0 { 8 } else { 16 };
+        let bytes = self.bitmap;
+        let count = if self.has_two_bitmaps() { 16 } else { 8 };
         let used = bytes.get(..count).unwrap_or_default();
         let hex = self.dialect.bitmap == BitmapForm::Hex;
         let wire = if hex { used.len().saturating_mul(2) } else { used.len() };
@@ -320,6 +333,23 @@ impl Unsigned<'_> {
     }
 }
 
+/// Writes a length into the bytes of a prefix.
+#[inline]
+fn put_prefix(form: DigitForm, units: u16, out: &mut [u8]) {
+    let mut rest = units;
+    for slot in out.iter_mut().rev() {
+        let digit = |value: u16| u8::try_from(value % 10).unwrap_or(0);
+        if form == DigitForm::Packed {
+            *slot = (digit(rest / 10) << 4) | digit(rest);
+            rest /= 100;
+        } else {
+            *slot = digit(rest) | b'0';
+            rest /= 10;
+        }
+    }
+}
+
+#[inline]
 fn count(bytes: &[u8]) -> u16 {
     u16::try_from(bytes.len()).unwrap_or(u16::MAX)
 }

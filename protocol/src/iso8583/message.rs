@@ -1,6 +1,6 @@
 //! A view over a received message: one pass finds and checks every field, nothing is copied.
 
-use super::scan::{read_bitmaps, read_mti, take_field};
+use super::scan::{find, is_sound, read_bitmaps, read_mti, what_is_wrong};
 use super::{Dialect, FieldError, FieldNo, FieldValue, Mti, Place, Reason, Value};
 use crate::bytes::Reader;
 use core::fmt;
@@ -12,7 +12,7 @@ pub const MAX_MESSAGE: usize = 8192;
 /// Where the content of a field is.
 #[derive(Clone, Copy)]
 pub(super) struct Span {
-    /// Offset of the content; 0 (the message type is there) for a field that is absent or was refused.
+    /// Offset of the content; 0, where the message type is, for a field that is absent or was refused.
     pub(super) at: u16,
     /// Digits or bytes.
     pub(super) units: u16,
@@ -101,13 +101,9 @@ impl<'a> Message<'a> {
     pub fn fields(&self) -> impl Iterator<Item = Value<'a>> + '_ {
         let mut rest = self.present & !1;
         core::iter::from_fn(move || {
-            loop {
-                let no = lowest(rest)?;
-                rest &= rest.wrapping_sub(1);
-                if let Some(value) = self.field(no) {
-                    return Some(value);
-                }
-            }
+            let no = lowest(rest)?;
+            rest &= rest.wrapping_sub(1);
+            self.field(no)
         })
     }
 
@@ -173,27 +169,26 @@ impl<'a> Message<'a> {
         self.present = announced & 1;
         let mut error = None;
         let mut rest = announced & !1;
+        let mut at = reader.offset();
         while let Some(no) = lowest(rest) {
-            let at = reader.offset();
-            match take_field(self.dialect, no, &mut reader) {
-                Ok((span, wrong)) => {
-                    self.present |= rest & rest.wrapping_neg();
-                    if let Some(slot) = self.spans.get_mut(usize::from(no.0)) {
-                        *slot = span;
-                    }
-                    if wrong.is_some() {
-                        error = error.or(wrong);
-                    }
+            let found = match find(self.dialect, no, self.bytes, at) {
+                Ok(found) => found,
+                Err(reason) => return error.or(Some(FieldError::new(Place::Field(no), at, reason))),
+            };
+            at = found.at.saturating_add(found.content.len());
+            if is_sound(found.field.coding, found.units, found.content) {
+                self.present |= rest & rest.wrapping_neg();
+                if let Some(slot) = self.spans.get_mut(usize::from(no.0)) {
+                    *slot = Span { at: u16::try_from(found.at).unwrap_or(0), units: found.units };
                 }
-                Err(reason) => {
-                    return error.or(Some(FieldError::new(Place::Field(no), at, reason)));
-                }
+            } else if error.is_none() {
+                let (offset, reason) = what_is_wrong(found.field.coding, found.units, found.content);
+                error = Some(FieldError::new(Place::Field(no), found.at.saturating_add(offset), reason));
             }
             rest &= rest.wrapping_sub(1);
         }
-        let left = reader.rest().len();
-        let trailing = || FieldError::new(Place::End, reader.offset(), Reason::Trailing(left));
-        error.or_else(|| (left > 0).then(trailing))
+        let left = self.bytes.len().saturating_sub(at);
+        error.or_else(|| (left > 0).then(|| FieldError::new(Place::End, at, Reason::Trailing(left))))
     }
 }
 

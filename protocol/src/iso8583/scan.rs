@@ -1,8 +1,7 @@
 //! One step of reading a message: its type, its bitmaps, one field; and what exactly is wrong with content.
 
-use super::message::Span;
 use super::value::{packed_digits, packed_track};
-use super::{BitmapForm, Coding, Dialect, DigitForm, FieldError, FieldNo, Mti, Place, Reason, Side, Size};
+use super::{BitmapForm, Coding, Dialect, DigitForm, Field, FieldNo, Mti, Reason, Side, Size};
 use crate::bytes::{BytesError, Reader};
 
 fn short(error: BytesError) -> Reason {
@@ -55,74 +54,71 @@ fn read_bitmap(form: BitmapForm, reader: &mut Reader<'_>) -> Result<u64, Reason>
     }
 }
 
-/// Takes one field: where it is, and what is wrong with its content. The error is a structure that is lost.
+/// One field: its row, how many digits or bytes, where its content begins, and the content. The error is a structure
+/// that is lost.
+pub(super) struct Found<'a> {
+    pub(super) field: &'static Field,
+    pub(super) units: u16,
+    pub(super) at: usize,
+    pub(super) content: &'a [u8],
+}
+
+/// Finds the field that begins at `at`.
 #[inline]
-pub(super) fn take_field(
-    dialect: &Dialect,
+pub(super) fn find<'a>(
+    dialect: &'static Dialect,
     no: FieldNo,
-    reader: &mut Reader<'_>,
-) -> Result<(Span, Option<FieldError>), Reason> {
+    bytes: &'a [u8],
+    at: usize,
+) -> Result<Found<'a>, Reason> {
     let field = dialect.field(no).ok_or(Reason::NotInDialect)?;
-    let units = match field.size {
-        Size::Fixed(units) => units,
-        Size::Ll { min, max } => {
-            within(min, max, read_prefix::<1, 2>(dialect.prefix, reader).map_err(short)?)?
-        }
-        Size::Lll { min, max } => {
-            within(min, max, read_prefix::<2, 3>(dialect.prefix, reader).map_err(short)?)?
-        }
+    let (units, at) = match field.size {
+        Size::Fixed(units) => (units, at),
+        Size::Ll { min, max } => prefixed::<1, 2>(dialect.prefix, bytes, at, min, max)?,
+        Size::Lll { min, max } => prefixed::<2, 3>(dialect.prefix, bytes, at, min, max)?,
     };
-    let at = reader.offset();
-    let bytes = reader.take(field.coding.wire_len(units)).map_err(short)?;
-    if is_sound(field.coding, units, bytes) {
-        let at = u16::try_from(at).unwrap_or(0);
-        return Ok((Span { at, units }, None));
-    }
-    let (offset, reason) = what_is_wrong(field.coding, units, bytes);
-    let error = FieldError::new(Place::Field(no), at.saturating_add(offset), reason);
-    Ok((Span { at: 0, units }, Some(error)))
-}
-
-fn within(min: u16, max: u16, found: Option<u16>) -> Result<u16, Reason> {
-    let found = found.ok_or(Reason::Prefix)?;
-    if (min..=max).contains(&found) {
-        Ok(found)
-    } else {
-        Err(Reason::Length { found: found.into(), min: min.into(), max: max.into() })
+    let needed = field.coding.wire_len(units);
+    let rest = bytes.get(at..).unwrap_or_default();
+    match rest.get(..needed) {
+        Some(content) => Ok(Found { field, units, at, content }),
+        None => Err(Reason::Truncated { needed, left: rest.len() }),
     }
 }
 
-/// A length prefix of `A` ASCII characters or `P` packed bytes; `None` if it is not decimal.
+/// A length prefix of `P` packed bytes or `A` ASCII characters, and where the content begins.
 #[inline]
-fn read_prefix<const P: usize, const A: usize>(
+fn prefixed<const P: usize, const A: usize>(
     form: DigitForm,
-    reader: &mut Reader<'_>,
-) -> Result<Option<u16>, BytesError> {
-    let mut value = 0u16;
-    match form {
-        DigitForm::Packed => {
-            for byte in reader.array::<P>()? {
-                if !packed_digits(&[byte]) {
-                    return Ok(None);
-                }
-                let pair = u16::from(byte >> 4).wrapping_mul(10).wrapping_add(u16::from(byte & 0x0F));
-                value = value.wrapping_mul(100).wrapping_add(pair);
-            }
-        }
-        DigitForm::Ascii => {
-            for byte in reader.array::<A>()? {
-                if !byte.is_ascii_digit() {
-                    return Ok(None);
-                }
-                value = value.wrapping_mul(10).wrapping_add(u16::from(byte & 0x0F));
-            }
-        }
+    bytes: &[u8],
+    at: usize,
+    min: u16,
+    max: u16,
+) -> Result<(u16, usize), Reason> {
+    let length = match form {
+        DigitForm::Packed => P,
+        DigitForm::Ascii => A,
+    };
+    let rest = bytes.get(at..).unwrap_or_default();
+    let prefix = rest.get(..length).ok_or(Reason::Truncated { needed: length, left: rest.len() })?;
+    let found = match form {
+        DigitForm::Packed if packed_digits(prefix) => prefix.iter().fold(0u16, |value, byte| {
+            let pair = u16::from(byte >> 4).wrapping_mul(10).wrapping_add(u16::from(byte & 0x0F));
+            value.wrapping_mul(100).wrapping_add(pair)
+        }),
+        DigitForm::Ascii if prefix.iter().all(u8::is_ascii_digit) => prefix
+            .iter()
+            .fold(0u16, |value, byte| value.wrapping_mul(10).wrapping_add(u16::from(byte & 0x0F))),
+        _ => return Err(Reason::Prefix),
+    };
+    if found < min || found > max {
+        return Err(Reason::Length { found: found.into(), min: min.into(), max: max.into() });
     }
-    Ok(Some(value))
+    Ok((found, at.saturating_add(length)))
 }
 
+/// Whether the content is what its coding allows.
 #[inline]
-fn is_sound(coding: Coding, units: u16, bytes: &[u8]) -> bool {
+pub(super) fn is_sound(coding: Coding, units: u16, bytes: &[u8]) -> bool {
     let odd = !units.is_multiple_of(2);
     match coding {
         Coding::Packed(Side::Right) => {
@@ -142,7 +138,7 @@ fn is_sound(coding: Coding, units: u16, bytes: &[u8]) -> bool {
 
 /// The offset in the content and the reason, for content that is not sound.
 #[cold]
-fn what_is_wrong(coding: Coding, units: u16, bytes: &[u8]) -> (usize, Reason) {
+pub(super) fn what_is_wrong(coding: Coding, units: u16, bytes: &[u8]) -> (usize, Reason) {
     let culprit = |good: &dyn Fn(&u8) -> bool| bytes.iter().position(|byte| !good(byte));
     let last = bytes.len().saturating_sub(1);
     let (position, reason, padding) = match coding {
