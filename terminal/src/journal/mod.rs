@@ -1,18 +1,25 @@
 //! The terminal's journal: what it intends before it does it, and what became of it (ARCHITECTURE.md, invariants 2 and 5).
 //!
 //! [`Journal::commit`] is the seam: a batch is durable when it returns, or nothing of it is there. Entries are kept as
-//! `flow` writes them and never change; beside them stands one row for each payment, which recovery and search use.
+//! `flow` writes them and never change; beside them stands one row for each payment and load, which recovery and search use.
+//! What waits for the host is folded from the entries when the journal is opened, and follows each commit.
 
+mod load;
 mod payment;
 mod search;
 mod store;
 
+pub use load::{Load, LoadStanding};
 pub use payment::{Payment, State};
 pub use search::{HISTORY_MAX, Search, Sums};
 pub use store::FREE_BYTES_MIN;
 pub(crate) use store::free_bytes;
 
-use flow::record::{CardId, DebitIntent, ENTRY_BYTES_MAX, JournalEntry, RecordId};
+use flow::host::Ask;
+use flow::outbox::{Due, Outbox, record_of};
+use flow::record::{CardId, DebitIntent, ENTRY_BYTES_MAX, JournalEntry, LoadIntent, RecordId};
+use protocol::ids::BatchNo;
+use protocol::iso8583::f58::TransactionRecord;
 use protocol::time::Wall;
 use std::io;
 use std::path::Path;
@@ -47,12 +54,15 @@ pub struct Inventory {
     pub payments: u64,
     /// Interrupted ones that wait for their card.
     pub open: u64,
+    /// Loads.
+    pub loads: u64,
 }
 
 /// An open journal. One process has it open at a time.
 #[derive(Debug)]
 pub struct Journal {
     store: Store,
+    outbox: Outbox,
 }
 
 impl Journal {
@@ -61,7 +71,7 @@ impl Journal {
     /// # Errors
     /// Another file in its place, one that is open elsewhere, or a disk that refuses.
     pub fn create(path: &Path) -> Result<Self, StoreFault> {
-        Ok(Self { store: Store::create(path)? })
+        Self::over(Store::create(path)?)
     }
 
     /// Opens the journal that must be there: a terminal that lost its journal must not sell as if nothing had been.
@@ -69,7 +79,16 @@ impl Journal {
     /// # Errors
     /// None there, one that is open elsewhere, foreign, newer, damaged, or a disk that refuses.
     pub fn open(path: &Path) -> Result<Self, StoreFault> {
-        Ok(Self { store: Store::open(path)? })
+        Self::over(Store::open(path)?)
+    }
+
+    fn over(store: Store) -> Result<Self, StoreFault> {
+        let mut outbox = Outbox::default();
+        store.each(|id, body| {
+            outbox.apply(id, &decode(body)?);
+            Ok(())
+        })?;
+        Ok(Self { store, outbox })
     }
 
     /// Where it is.
@@ -84,17 +103,89 @@ impl Journal {
     /// Nothing of it is stored. A new intent is refused while there is not room for what it will need until it is
     /// resolved, or while another debit of its card is open.
     pub fn commit(&mut self, batch: &Batch) -> Result<Vec<RecordId>, StoreFault> {
-        let begins = batch.entries.iter().any(|entry| matches!(entry, JournalEntry::Intent(_)));
+        let begins = |entry: &JournalEntry| matches!(entry, JournalEntry::Intent(_) | JournalEntry::Load(_));
+        let begins = batch.entries.iter().any(begins);
         if begins && self.store.free_bytes()? < FREE_BYTES_MIN {
             return Err(StoreFault::Full);
         }
         let entries =
             batch.entries.iter().map(|entry| encode(entry, batch.wall)).collect::<Result<Vec<_>, _>>()?;
         let mut records = batch.entries.iter();
-        self.store.append(&entries, |transaction, entry, id| match records.next() {
-            Some(record) => payment::project(transaction, record, id, entry.wall),
+        let ids = self.store.append(&entries, |transaction, entry, id| match records.next() {
+            Some(record) => {
+                payment::project(transaction, record, id, entry.wall)?;
+                load::project(transaction, record, id)
+            }
             None => Ok(()),
-        })
+        })?;
+        for (id, entry) in ids.iter().zip(&batch.entries) {
+            self.outbox.apply(*id, entry);
+        }
+        Ok(ids)
+    }
+
+    /// What waits for the host.
+    #[must_use]
+    pub const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The message for something due; `None` if it is no longer.
+    pub fn message(&mut self, due: &Due) -> Option<Ask> {
+        self.outbox.ask(due)
+    }
+
+    /// A load of this card whose CREDIT was sent and not answered.
+    #[must_use]
+    pub fn open_load(&self, card: &CardId) -> Option<(RecordId, LoadIntent)> {
+        self.outbox.open_load(card)
+    }
+
+    /// The load with this number.
+    ///
+    /// # Errors
+    /// The disk cannot be read, or its row is damaged.
+    pub fn load(&self, id: RecordId) -> Result<Option<Load>, StoreFault> {
+        load::by_id(self.store.db(), id)
+    }
+
+    /// The newest loads, at most `limit`, of days (`YYYY-MM-DD`) between `from` and `to`.
+    ///
+    /// # Errors
+    /// The disk cannot be read, or a row is damaged.
+    pub fn loads(&self, from: Option<&str>, to: Option<&str>, limit: u32) -> Result<Vec<Load>, StoreFault> {
+        load::newest(self.store.db(), from, to, limit)
+    }
+
+    /// The intent of the load with this number.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged.
+    pub fn load_intent(&self, id: RecordId) -> Result<LoadIntent, StoreFault> {
+        match decode(&self.store.body(id)?)? {
+            JournalEntry::Load(intent) => Ok(intent),
+            _ => Err(StoreFault::Damaged(format!("entry {} is no load", id.0))),
+        }
+    }
+
+    /// The records that were uploaded in this batch, as they were, oldest first.
+    ///
+    /// # Errors
+    /// The disk cannot be read, or an entry is damaged.
+    pub fn uploaded_in(&self, batch: BatchNo) -> Result<Vec<TransactionRecord>, StoreFault> {
+        let payments = payment::of_batch(self.store.db(), batch)?;
+        let record = |payment: &Payment| {
+            let intent = self.intent(payment.id)?;
+            let resolution = match payment.resolution() {
+                Some(id) => match decode(&self.store.body(id)?)? {
+                    JournalEntry::Resolved { resolution, .. } => Some(resolution),
+                    _ => return Err(StoreFault::Damaged(format!("entry {} resolves nothing", id.0))),
+                },
+                None => None,
+            };
+            Ok(record_of(&intent, resolution.as_ref()))
+        };
+        payments.iter().map(record).collect()
     }
 
     /// The debit of this card that was interrupted and not resolved.
@@ -131,9 +222,15 @@ impl Journal {
     /// The first damage found.
     pub fn verify(&self) -> Result<Inventory, StoreFault> {
         let mut payments = payment::Ledger::default();
-        let entries = self.store.verify(|id, entry| payments.apply(id, &decode(&entry.body)?, entry.wall))?;
+        let mut loads = load::Loads::default();
+        let entries = self.store.verify(|id, entry| {
+            let record = decode(&entry.body)?;
+            payments.apply(id, &record, entry.wall)?;
+            loads.apply(id, &record)
+        })?;
         payments.compare(self.store.db())?;
-        Ok(Inventory { entries, payments: payments.len(), open: payments.open() })
+        loads.compare(self.store.db())?;
+        Ok(Inventory { entries, payments: payments.len(), open: payments.open(), loads: loads.len() })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::StoreFault;
 use flow::record::{CardId, DebitIntent, JournalEntry, RecordId, Resolution, Uncertainty};
 use protocol::hex::Hex;
-use protocol::ids::{Asn, IssuerId, SamTerminal, TermSeq};
+use protocol::ids::{Asn, BatchNo, IssuerId, SamTerminal, TermSeq};
 use protocol::money::{Amount, Currency};
 use protocol::time::Wall;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -82,13 +82,15 @@ pub struct Payment {
     pub time: String,
     /// The card's proof for the issuer, in hexadecimal.
     pub tac: Option<String>,
+    /// The host's code for it as it stands, and the batch it was uploaded in; `None`: it waits to be uploaded.
+    pub upload: Option<(String, BatchNo)>,
     /// The entry that resolved it, and when that was written.
     resolved: Option<(RecordId, Wall)>,
 }
 
 /// The columns of [`Payment::read`], in order.
 pub(super) const COLUMNS: &str = "id, state, issuer, card, amount, currency, terminal, term_seq, local_date, local_time, tac, \
-                                  resolution, resolved_ms";
+                                  resolution, resolved_ms, upload_code, upload_batch";
 
 impl Payment {
     fn begun(id: RecordId, intent: &DebitIntent) -> Self {
@@ -102,6 +104,7 @@ impl Payment {
             date: intent.moment.date.to_string(),
             time: intent.moment.time.to_string(),
             tac: None,
+            upload: None,
             resolved: None,
         }
     }
@@ -118,7 +121,14 @@ impl Payment {
         }
         .map(|tac| Hex(tac.as_bytes()).to_string());
         self.resolved = Some((id, wall));
+        // What the host answered was about an uncertain payment: it is to be told anew.
+        self.upload = None;
         Ok(())
+    }
+
+    /// The entry that resolved it.
+    pub(super) fn resolution(&self) -> Option<RecordId> {
+        self.resolved.map(|(id, _)| id)
     }
 
     /// From a row with [`COLUMNS`].
@@ -127,6 +137,8 @@ impl Payment {
             .ok_or_else(|| StoreFault::Damaged("a payment has an unknown currency".into()))?;
         let resolution: Option<u64> = row.get(11)?;
         let resolved_ms: Option<i64> = row.get(12)?;
+        let upload_code: Option<String> = row.get(13)?;
+        let upload_batch: Option<u32> = row.get(14)?;
         Ok(Self {
             id: RecordId(row.get(0)?),
             state: State::from_number(row.get(1)?)?,
@@ -137,6 +149,7 @@ impl Payment {
             date: row.get(8)?,
             time: row.get(9)?,
             tac: row.get(10)?,
+            upload: upload_code.zip(upload_batch.map(BatchNo)),
             resolved: resolution.map(RecordId).zip(resolved_ms.map(Wall)),
         })
     }
@@ -144,8 +157,9 @@ impl Payment {
     fn write(&self, db: &Connection) -> Result<(), StoreFault> {
         // By its number only: another payment of the card must never give way.
         let sql = format!(
-            "INSERT INTO payment ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-             ON CONFLICT (id) DO UPDATE SET state = ?2, tac = ?11, resolution = ?12, resolved_ms = ?13"
+            "INSERT INTO payment ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+             ON CONFLICT (id) DO UPDATE SET state = ?2, tac = ?11, resolution = ?12, resolved_ms = ?13,
+                 upload_code = ?14, upload_batch = ?15"
         );
         db.prepare_cached(&sql)?.execute(params![
             self.id.0,
@@ -161,6 +175,8 @@ impl Payment {
             self.tac,
             self.resolved.map(|(id, _)| id.0),
             self.resolved.map(|(_, wall)| wall.0),
+            self.upload.as_ref().map(|(code, _)| code),
+            self.upload.as_ref().map(|(_, batch)| batch.0),
         ])?;
         Ok(())
     }
@@ -187,6 +203,18 @@ pub(super) fn wrong_proof_since(db: &Connection, card: &CardId, since: Wall) -> 
     Ok(db.prepare_cached(sql)?.exists(params![card.asn.0, card.issuer.0, since.0])?)
 }
 
+/// The payments that were uploaded in this batch, oldest first.
+pub(super) fn of_batch(db: &Connection, batch: BatchNo) -> Result<Vec<Payment>, StoreFault> {
+    let sql = format!("SELECT {COLUMNS} FROM payment WHERE upload_batch = ?1 ORDER BY id");
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query([batch.0])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(Payment::read(row)?);
+    }
+    Ok(found)
+}
+
 /// Brings the row of a payment to what `record` makes of it.
 pub(super) fn project(
     db: &Connection,
@@ -205,6 +233,12 @@ pub(super) fn project(
             let mut payment = by_id(db, *intent)?
                 .ok_or_else(|| StoreFault::Damaged(format!("there is no payment {}", intent.0)))?;
             payment.resolve(id, resolution, wall)?;
+            payment.write(db)
+        }
+        JournalEntry::Uploaded { intent, code, batch } => {
+            let mut payment = by_id(db, *intent)?
+                .ok_or_else(|| StoreFault::Damaged(format!("there is no payment {}", intent.0)))?;
+            payment.upload = Some((code.to_string(), *batch));
             payment.write(db)
         }
         _ => Ok(()),
@@ -230,6 +264,13 @@ impl Ledger {
             JournalEntry::Resolved { intent, resolution } => match self.0.get_mut(&intent.0) {
                 Some(payment) => payment.resolve(id, resolution, wall),
                 None => Err(StoreFault::Damaged(format!("entry {} resolves nothing", id.0))),
+            },
+            JournalEntry::Uploaded { intent, code, batch } => match self.0.get_mut(&intent.0) {
+                Some(payment) => {
+                    payment.upload = Some((code.to_string(), *batch));
+                    Ok(())
+                }
+                None => Err(StoreFault::Damaged(format!("entry {} is about no payment", id.0))),
             },
             _ => Ok(()),
         }

@@ -17,9 +17,9 @@ use std::time::Duration;
 /// `TPJL` in the file's header: a Tapline terminal's journal.
 const APPLICATION_ID: i32 = 0x5450_4A4C;
 /// One script a version, applied in order; the file's `user_version` says how many it has.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema-2.sql")];
 /// Version that this program writes.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 /// Free space without which no payment starts: what a payment, its recovery and a checkpoint of the log can need, many
 /// times over.
 pub const FREE_BYTES_MIN: u64 = 512 * 1024;
@@ -171,6 +171,23 @@ impl Store {
         let mut statement = self.db.prepare_cached("SELECT body FROM entry WHERE seq = ?1")?;
         let found = statement.query_row([id.0], |row| row.get(0)).optional()?;
         found.ok_or_else(|| StoreFault::Damaged(format!("entry {} is missing", id.0)))
+    }
+
+    /// Reads every entry, oldest first, without checking the chain.
+    ///
+    /// # Errors
+    /// What `visit` refuses; a disk that cannot be read.
+    pub(super) fn each(
+        &self,
+        mut visit: impl FnMut(RecordId, &[u8]) -> Result<(), StoreFault>,
+    ) -> Result<(), StoreFault> {
+        let mut statement = self.db.prepare("SELECT seq, body FROM entry ORDER BY seq")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let body = row.get_ref(1)?.as_blob().map_err(|error| StoreFault::Damaged(error.to_string()))?;
+            visit(RecordId(row.get(0)?), body)?;
+        }
+        Ok(())
     }
 
     /// Reads every entry, oldest first, and checks numbers and chain on the way.
@@ -327,6 +344,25 @@ mod tests {
         drop(store);
         assert_eq!(Store::open(&path).unwrap_err(), StoreFault::Newer { found: 7, known: VERSION });
         assert_eq!(Store::open(&folder.path().join("none.db")).unwrap_err(), StoreFault::Missing);
+    }
+
+    #[test]
+    fn a_journal_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(MIGRATIONS[0]).unwrap();
+        db.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        db.pragma_update(None, "user_version", 1).unwrap();
+        let first = entry(b"one");
+        let sql = "INSERT INTO entry (seq, wall_ms, body, chain) VALUES (1, ?1, ?2, ?3)";
+        db.execute(sql, params![first.wall.0, first.body, link(&[0; 32], 1, &first)]).unwrap();
+        drop(db);
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(number(&store.db, "user_version"), Ok(VERSION));
+        assert_eq!(append(&mut store, &[b"two"]).unwrap(), [RecordId(2)]);
+        assert_eq!(store.verify(|_, _| Ok(())), Ok(2));
+        store.db.execute_batch("SELECT upload_code FROM payment; SELECT state FROM load").unwrap();
     }
 
     #[test]
