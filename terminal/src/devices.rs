@@ -6,7 +6,10 @@ use console::{Failure, code};
 use flow::sam::{OpenSam, SamIdentity};
 use flow::{Event, Machine, Outcome, Step};
 use hardware::{CardReader, Completing, PcscReader, ReaderError, ReaderPattern};
-use protocol::apdu::SHORT_ANSWER_BYTES_MAX;
+use protocol::apdu::{Response, SHORT_ANSWER_BYTES_MAX, SHORT_COMMAND_BYTES_MAX};
+use protocol::purse::Suite;
+use protocol::purse::command::Select;
+use protocol::sam::{AID_SAM_SUITE_10, FID_SAM_SUITE_00};
 use protocol::time::Now;
 
 /// A slot of whatever kind.
@@ -87,6 +90,21 @@ impl Devices {
             };
             step = machine.handle(event, now);
         }
+    }
+
+    /// Whether the SAM, once it is powered, has an application of this suite.
+    #[must_use]
+    pub fn sam_has_suite(&mut self, suite: Suite) -> bool {
+        let select = match suite {
+            Suite::Aes => Select::Aid(&AID_SAM_SUITE_10),
+            Suite::Des => Select::Fid(FID_SAM_SUITE_00),
+        };
+        let (mut command, mut answer) = ([0; SHORT_COMMAND_BYTES_MAX], [0; SHORT_ANSWER_BYTES_MAX]);
+        let Some(sam) = &mut self.sam else { return false };
+        let command = select.encode(&mut command).ok().and_then(|length| command.get(..length));
+        let answered = command.and_then(|command| sam.transmit(command, &mut answer).ok());
+        let response = answered.and_then(|length| Response::parse(answer.get(..length)?).ok());
+        response.is_some_and(|response| response.sw.is_ok())
     }
 
     /// The name of the SAM's slot, for people.

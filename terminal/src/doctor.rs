@@ -6,6 +6,7 @@ use crate::fault;
 use crate::journal::{self, Journal};
 use console::{Args, Failure, Texts, code};
 use hardware::CardReader;
+use protocol::purse::Suite;
 use protocol::time::Now;
 use serde::Serialize;
 use std::io::Write;
@@ -86,7 +87,7 @@ pub fn examine(texts: &Texts, patient: Patient<'_>) -> Vec<Check> {
     let readers = doctor.readers(patient.readers);
     if let (Ok(settings), true) = (&patient.settings, readers) {
         match (patient.open)(settings) {
-            Ok(mut devices) => doctor.slots(&mut devices, patient.now),
+            Ok(mut devices) => doctor.slots(&mut devices, settings, patient.now),
             Err(failure) => doctor.bad("card", &failure),
         }
     }
@@ -196,7 +197,7 @@ impl Doctor<'_> {
         }
     }
 
-    fn slots(&mut self, devices: &mut Devices, now: Now) {
+    fn slots(&mut self, devices: &mut Devices, settings: &Settings, now: Now) {
         self.good("card", &Args::new().with("reader", devices.card.name()));
         let name = devices.sam_name().to_owned();
         let found = devices.power_sam().and_then(|()| {
@@ -211,6 +212,16 @@ impl Doctor<'_> {
         match found {
             Err(failure) => self.bad("sam", &failure),
             Ok(identity) => {
+                // Whether it has an issuer's keys only a payment tells (a question would use up a sequence number).
+                let mut devices_lack = |suite: &Suite| !devices.sam_has_suite(*suite);
+                if let Some(suite) =
+                    settings.issuers.iter().map(|issuer| issuer.suite).find(|suite| devices_lack(suite))
+                {
+                    let terminal = identity.terminal;
+                    let failure =
+                        Failure::new(code::SAM_SUITE).with("terminal", terminal).with("suite", suite);
+                    return self.bad("sam", &failure);
+                }
                 let args = Args::new()
                     .with("reader", name)
                     .with("number", identity.terminal)

@@ -216,6 +216,8 @@ fn the_doctor_says_good_where_all_is_good_and_what_to_do_where_not() {
     let checks = json.json()["result"].as_array().unwrap().clone();
     let sam = checks.iter().find(|check| check["name"] == "sam").unwrap();
     assert_eq!((&sam["verdict"], &sam["code"]), (&"bad".into(), &"TL-1302".into()));
+    let said = till.tap(&["doctor"], &purse, SamManner::OtherSuite);
+    assert!(said.exit == Exit::ChecksFailed && said.out.contains("TL-1305"), "{}", said.out);
 
     let till = Till::bare();
     let said = till.run(&["doctor"], Box::new(|| Err(Failure::new(code::NO_DAEMON))));
