@@ -2,6 +2,7 @@
 
 mod cards;
 mod day;
+mod tamper;
 mod world;
 
 use crate::accounts::Hold;

@@ -9,6 +9,7 @@
 
 mod codec;
 mod read;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -112,7 +113,7 @@ impl SqliteStore {
         let range = Scan::Transactions(TransactionSeq(from), TransactionSeq(u64::MAX));
         let identities = &mut self.identities;
         let mut twice = false;
-        read::scan(&self.connection, range, &mut |record| {
+        scan::scan(&self.connection, range, &mut |record| {
             if let Record::Transaction(it) = record {
                 let place = (it.identity.terminal, it.identity.batch);
                 if open.contains(&place) {
@@ -272,7 +273,7 @@ impl Store for SqliteStore {
     }
 
     fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
-        read::scan(&self.connection, scan, visit)
+        scan::scan(&self.connection, scan, visit)
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {

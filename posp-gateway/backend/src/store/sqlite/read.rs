@@ -27,12 +27,14 @@ use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 /// Columns of a transfer and of the hold that belongs to it.
-const TRANSFER: &str = "seq, reference, debit, credit, amount, currency, code, kind, of, expires, txn, at";
-const HOLD: &str = "SELECT h.seq, t.debit, t.credit, t.amount, t.currency, h.expires, h.state, t.code, t.txn
+pub(super) const TRANSFER: &str =
+    "seq, reference, debit, credit, amount, currency, code, kind, of, expires, txn, at";
+pub(super) const HOLD: &str =
+    "SELECT h.seq, t.debit, t.credit, t.amount, t.currency, h.expires, h.state, t.code, t.txn
     FROM holds h JOIN transfers t ON t.seq = h.seq";
 
 /// A row's cursor: the next column, as the type wanted.
-struct Columns<'r, 's> {
+pub(super) struct Columns<'r, 's> {
     row: &'r Row<'s>,
     at: usize,
 }
@@ -59,7 +61,7 @@ impl<'r, 's> Columns<'r, 's> {
         }
     }
 
-    fn bytes(&mut self) -> Option<&'r [u8]> {
+    pub(super) fn bytes(&mut self) -> Option<&'r [u8]> {
         self.next()?.as_blob().ok()
     }
 
@@ -137,7 +139,7 @@ fn one<T>(
 }
 
 /// Every row, until the visitor breaks.
-fn all(
+pub(super) fn all(
     connection: &Connection,
     sql: &str,
     params: impl Params,
@@ -175,7 +177,7 @@ fn batch_state(number: u8) -> Option<BatchState> {
     })
 }
 
-fn account(c: &mut Columns<'_, '_>) -> Option<Account> {
+pub(super) fn account(c: &mut Columns<'_, '_>) -> Option<Account> {
     Some(Account {
         id: c.account()?,
         currency: c.currency()?,
@@ -191,7 +193,7 @@ fn account(c: &mut Columns<'_, '_>) -> Option<Account> {
     })
 }
 
-fn transfer(c: &mut Columns<'_, '_>) -> Option<Transfer> {
+pub(super) fn transfer(c: &mut Columns<'_, '_>) -> Option<Transfer> {
     let seq = TransferSeq(c.int()?);
     let reference = Reference(u128::from_be_bytes(c.array()?));
     let (debit, credit, amount) = (c.account()?, c.account()?, c.amount()?);
@@ -211,7 +213,7 @@ fn transfer(c: &mut Columns<'_, '_>) -> Option<Transfer> {
     Some(Transfer { seq, reference, debit, credit, amount, code, kind, transaction, at })
 }
 
-fn hold(c: &mut Columns<'_, '_>) -> Option<Hold> {
+pub(super) fn hold(c: &mut Columns<'_, '_>) -> Option<Hold> {
     Some(Hold {
         seq: TransferSeq(c.int()?),
         debit: c.account()?,
@@ -224,7 +226,7 @@ fn hold(c: &mut Columns<'_, '_>) -> Option<Hold> {
     })
 }
 
-fn transaction(c: &mut Columns<'_, '_>) -> Option<Transaction> {
+pub(super) fn transaction(c: &mut Columns<'_, '_>) -> Option<Transaction> {
     let seq = TransactionSeq(c.int()?);
     let identity = Identity {
         acquirer: AcquirerId(c.int()?),
@@ -299,7 +301,7 @@ fn batch(c: &mut Columns<'_, '_>) -> Option<BatchRecord> {
     })
 }
 
-fn issuer(c: &mut Columns<'_, '_>) -> Option<Issuer> {
+pub(super) fn issuer(c: &mut Columns<'_, '_>) -> Option<Issuer> {
     let (id, number, currency) = (IssuerId(c.array()?), IssuerNumber(c.int()?), c.currency()?);
     let (factors, rest) = c.bytes()?.as_chunks::<8>();
     let upper_factors = factors.iter().map(|factor| Factor(*factor)).collect();
@@ -307,7 +309,7 @@ fn issuer(c: &mut Columns<'_, '_>) -> Option<Issuer> {
     rest.is_empty().then_some(Issuer { id, number, currency, upper_factors, load_limit })
 }
 
-fn card(c: &mut Columns<'_, '_>) -> Option<Card> {
+pub(super) fn card(c: &mut Columns<'_, '_>) -> Option<Card> {
     let id = c.card()?;
     let key_version = KeyVersion(c.int()?);
     let funding = c.some_array()?.map(u128::from_be_bytes).map(AccountId);
@@ -323,7 +325,7 @@ fn card(c: &mut Columns<'_, '_>) -> Option<Card> {
     Some(Card { id, key_version, funding, status, next_online, open_load, newest, loaded, spent })
 }
 
-fn load(c: &mut Columns<'_, '_>) -> Option<Load> {
+pub(super) fn load(c: &mut Columns<'_, '_>) -> Option<Load> {
     Some(Load {
         card: c.card()?,
         counter: OnlineCounter(c.int()?),
@@ -338,7 +340,7 @@ fn load(c: &mut Columns<'_, '_>) -> Option<Load> {
     })
 }
 
-fn offline(c: &mut Columns<'_, '_>) -> Option<OfflineRecord> {
+pub(super) fn offline(c: &mut Columns<'_, '_>) -> Option<OfflineRecord> {
     Some(OfflineRecord {
         content: TransactionRecord::parse(c.bytes()?).ok()?,
         standing: RecordStanding::from_number(c.int()?)?,
@@ -352,12 +354,12 @@ fn offline(c: &mut Columns<'_, '_>) -> Option<OfflineRecord> {
     })
 }
 
-fn claim(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(super) fn claim(c: &mut Columns<'_, '_>) -> Option<Record> {
     let (card, counter) = (c.card()?, OfflineCounter(c.int()?));
     Some(Record::Claim(card, counter, SamTerminal(c.array()?), TermSeq(c.int()?)))
 }
 
-fn alert(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(super) fn alert(c: &mut Columns<'_, '_>) -> Option<Record> {
     let number = AlertNo(c.int()?);
     let (at, kind) = (Wall(c.int()?), AlertKind::from_number(c.int()?)?);
     let (issuer, asn) = (c.some_array()?.map(IssuerId), c.some_array()?.map(Asn));
@@ -366,8 +368,11 @@ fn alert(c: &mut Columns<'_, '_>) -> Option<Record> {
     Some(Record::Alert(number, Alert { at, kind, card: issuer.zip(asn), record: sam.zip(seq), transfer }))
 }
 
-pub(super) fn link(c: &Row<'_>) -> Option<Link> {
-    let mut c = Columns::new(c);
+pub(super) fn link(row: &Row<'_>) -> Option<Link> {
+    link_of(&mut Columns::new(row))
+}
+
+pub(super) fn link_of(c: &mut Columns<'_, '_>) -> Option<Link> {
     Some(Link {
         number: CommitNo(c.int()?),
         at: Wall(c.int()?),
@@ -451,7 +456,7 @@ pub(super) fn get(connection: &Connection, key: &Key) -> Result<Option<Record>, 
         }
         Key::Link(number) => {
             let sql = "SELECT * FROM links WHERE number = ?1";
-            one(connection, sql, [int(number.0)], "links", |c| link(c.row).map(Record::Link))
+            one(connection, sql, [int(number.0)], "links", |c| link_of(c).map(Record::Link))
         }
         Key::Alert(number) => {
             one(connection, "SELECT * FROM alerts WHERE number = ?1", [int(number.0)], "alerts", alert)
@@ -510,78 +515,6 @@ fn get_registered(connection: &Connection, key: &Key) -> Result<Option<Record>, 
             Some(Record::Registry(Registry { issuers: c.int()?, merchants: c.int()? }))
         }),
         _ => Ok(None),
-    }
-}
-
-/// Goes through records in ascending order.
-pub(super) fn scan(
-    connection: &Connection,
-    scan: crate::store::Scan,
-    visit: crate::store::Visit<'_>,
-) -> Result<(), StoreFault> {
-    use crate::store::Scan;
-    let boxed_record = |c: &mut Columns<'_, '_>| offline(c).map(|it| Record::Record(Box::new(it)));
-    match scan {
-        Scan::Transfers(from) => {
-            let sql = format!("SELECT {TRANSFER} FROM transfers WHERE seq >= ?1 ORDER BY seq");
-            all(connection, &sql, [int(from.0)], "transfers", |c| transfer(c).map(Record::Transfer), visit)
-        }
-        Scan::Transactions(from, to) => {
-            let sql = "SELECT * FROM transactions WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq";
-            let to = i64::try_from(to.0).unwrap_or(i64::MAX);
-            let read = |c: &mut Columns<'_, '_>| transaction(c).map(|it| Record::Transaction(Box::new(it)));
-            all(connection, sql, [int(from.0), to], "transactions", read, visit)
-        }
-        Scan::Links(from) => {
-            let sql = "SELECT * FROM links WHERE number >= ?1 ORDER BY number";
-            all(connection, sql, [int(from.0)], "links", |c| link(c.row).map(Record::Link), visit)
-        }
-        Scan::Accounts => {
-            let sql = "SELECT * FROM accounts ORDER BY id";
-            all(connection, sql, [], "accounts", |c| account(c).map(Record::Account), visit)
-        }
-        Scan::Holds => {
-            let sql = format!("{HOLD} ORDER BY h.seq");
-            all(connection, &sql, [], "holds", |c| hold(c).map(Record::Hold), visit)
-        }
-        Scan::Issuers => {
-            let sql = "SELECT * FROM issuers ORDER BY id";
-            all(connection, sql, [], "issuers", |c| issuer(c).map(Record::Issuer), visit)
-        }
-        Scan::Cards => {
-            let sql = "SELECT * FROM cards ORDER BY issuer, asn";
-            all(connection, sql, [], "cards", |c| card(c).map(Record::Card), visit)
-        }
-        Scan::Records => {
-            let sql = "SELECT content, standing, merchant, txn, transfer, received
-                       FROM records ORDER BY sam, term_seq";
-            all(connection, sql, [], "records", boxed_record, visit)
-        }
-        Scan::OpenRecords => {
-            let sql = "SELECT content, standing, merchant, txn, transfer, received
-                       FROM records WHERE standing IN (2, 3, 8) ORDER BY sam, term_seq";
-            all(connection, sql, [], "records", boxed_record, visit)
-        }
-        Scan::Claims => {
-            let sql = "SELECT * FROM claims ORDER BY issuer, asn, counter";
-            all(connection, sql, [], "claims", claim, visit)
-        }
-        Scan::Loads => {
-            let sql = "SELECT * FROM loads ORDER BY issuer, asn, counter";
-            all(connection, sql, [], "loads", |c| load(c).map(Record::Load), visit)
-        }
-        Scan::Uploads(terminal, number) => {
-            let sql = "SELECT item FROM uploads WHERE terminal = ?1 AND number = ?2 ORDER BY key";
-            let bytes = terminal.to_bytes();
-            let params = params![super::write::text(&bytes), number.0];
-            let read = |c: &mut Columns<'_, '_>| {
-                codec::item(c.bytes()?).map(|item| Record::Upload(terminal, number, item))
-            };
-            all(connection, sql, params, "uploads", read, visit)
-        }
-        Scan::Alerts => {
-            all(connection, "SELECT * FROM alerts ORDER BY number DESC", [], "alerts", alert, visit)
-        }
     }
 }
 
