@@ -5,7 +5,9 @@
 
 mod apdu;
 pub mod codec;
+mod ledger;
 mod sampling;
+mod tac;
 
 pub use sampling::{Sampling, rate};
 
@@ -91,7 +93,12 @@ impl Row {
 pub type Measure = fn() -> anyhow::Result<Vec<Row>>;
 
 /// Every measure: the id that chooses it, and the function. An id chooses all rows that begin with it.
-pub const MEASURES: &[(&str, Measure)] = &[("B1", codec::measure), ("B6/apdu", apdu::measure)];
+pub const MEASURES: &[(&str, Measure)] = &[
+    ("B1", codec::measure),
+    ("B3/engine", ledger::measure),
+    ("B6/apdu", apdu::measure),
+    ("B8", tac::measure),
+];
 
 /// The measures that run in a second process in namespaces, by the same ids.
 pub const MEASURES_INSIDE: &[(&str, Measure)] = &[("B6/apdu", apdu::measure_inside)];

@@ -1,6 +1,7 @@
 //! One suite for every store: whole days over the backend's seam, with cards that make their own MACs and TACs.
 
 mod cards;
+mod crash;
 mod day;
 mod tamper;
 mod world;

@@ -240,7 +240,7 @@ fn authorisation(seq: TransactionSeq) -> Option<AuthorisationCode> {
 
 fn repeated(desk: &Desk<'_>, known: &Transaction, digest: ContentDigest) -> HostAnswer {
     if known.kind == TransactionKind::Tombstone {
-        return HostAnswer { repeat: true, ..bare(desk, ResponseCode::LATE) };
+        return HostAnswer { repeat: true, moment: known.moment, ..bare(desk, ResponseCode::LATE) };
     }
     if known.digest != digest {
         return bare(desk, ResponseCode::DUPLICATE);

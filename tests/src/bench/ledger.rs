@@ -1,0 +1,155 @@
+//! B3/engine: online purchases decided and durable, without the network in front: identity, limits, double entry, chain, one fsync
+//! per 512, on SQLite with a million transactions and 100,000 payers before. Beside it the time of one fdatasync of the same disk.
+
+use super::{Row, Unit, percentile};
+use anyhow::Context as _;
+use backend::Engine;
+use backend::accounts::chart::{FundingKind, FundingNumber};
+use backend::api::{
+    AcquirerId, AdminRequest, Answer, Backend, ContentDigest, HostBody, HostRequest, Identity, PayerToken,
+    Request,
+};
+use backend::store::sqlite::SqliteStore;
+use keys::SoftKeys;
+use protocol::ids::{BatchNo, MerchantId, Stan, TerminalId};
+use protocol::money::{Amount, Currency};
+use protocol::time::{Mono, Now, Wall};
+use std::io::{Seek, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const CNY: Currency = Currency::CNY;
+const PAYERS: u32 = 100_000;
+const TERMINALS: u32 = 512;
+const PRELOAD: u32 = 1_000_000;
+const PER_COMMIT: u32 = 512;
+const MEASURED: Duration = Duration::from_secs(8);
+/// Traces of a batch; then the terminal's next batch would begin.
+const TRACES: u32 = 999_999;
+
+pub(super) fn measure() -> anyhow::Result<Vec<Row>> {
+    let folder = folder()?;
+    let path = folder.join("ledger");
+    let keys = Arc::new(SoftKeys::in_memory(Box::new(|out| {
+        out.fill(0x5A);
+        Ok(())
+    }))?);
+    let mut bench =
+        Bench { engine: Engine::new(SqliteStore::open(&path)?, keys), sent: 0, ms: 1_795_300_000_000 };
+    bench.register()?;
+    while bench.sent < PRELOAD {
+        bench.commit()?;
+    }
+    let (began, before) = (Instant::now(), bench.sent);
+    let mut commits = Vec::new();
+    while began.elapsed() < MEASURED {
+        let commit = Instant::now();
+        bench.commit()?;
+        commits.push(commit.elapsed());
+    }
+    let rate = f64::from(bench.sent - before) / began.elapsed().as_secs_f64();
+    let mut syncs = syncs(&folder)?;
+    std::fs::remove_dir_all(&folder)?;
+    let work = "online purchase decided and durable on SQLite, 512 a commit, 1M before";
+    let millis = |times: &mut [Duration], at| percentile(times, at).as_secs_f64() * 1e3;
+    Ok(vec![
+        Row::new("B3/engine", work, rate, Unit::PerSecond),
+        Row::new("B3/engine-commit", "one commit of 512", millis(&mut commits, 50), Unit::Millis).at(50),
+        Row::new("B3/engine-commit", "one commit of 512", millis(&mut commits, 99), Unit::Millis).at(99),
+        Row::new("B3/fdatasync", "4 KiB written and synced", millis(&mut syncs, 50), Unit::Millis).at(50),
+    ])
+}
+
+/// A folder on the disk of the build, never in memory.
+fn folder() -> anyhow::Result<PathBuf> {
+    let target = std::env::current_exe()?.parent().context("the program's folder")?.to_path_buf();
+    let folder = target.join(format!("bench-ledger-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+fn syncs(folder: &std::path::Path) -> anyhow::Result<Vec<Duration>> {
+    let mut file = std::fs::File::create(folder.join("sync"))?;
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let began = Instant::now();
+        file.rewind()?;
+        file.write_all(&[0x5A; 4096])?;
+        file.sync_data()?;
+        times.push(began.elapsed());
+    }
+    Ok(times)
+}
+
+struct Bench {
+    engine: Engine<SqliteStore>,
+    sent: u32,
+    ms: i64,
+}
+
+fn token(number: u32) -> PayerToken {
+    let mut token = [0x11; 16];
+    token[..4].copy_from_slice(&number.wrapping_mul(0x9E37_79B1).to_be_bytes());
+    token[4..8].copy_from_slice(&number.to_be_bytes());
+    PayerToken(token)
+}
+
+impl Bench {
+    fn execute(&mut self, requests: &[Request]) -> anyhow::Result<Vec<Answer>> {
+        self.ms += 1;
+        let now = Now { mono: Mono(0), wall: Wall(self.ms), utc_offset_min: 480 };
+        Ok(self.engine.execute(now, requests)?)
+    }
+
+    fn register(&mut self) -> anyhow::Result<()> {
+        let merchant = MerchantId::from_text("BENCH").context("merchant")?;
+        let mut requests =
+            vec![AdminRequest::AddMerchant { merchant, name: "Bench".to_owned(), currency: CNY }];
+        for number in 0..TERMINALS {
+            let terminal = TerminalId::from_text(&format!("B{number:07}")).context("terminal")?;
+            requests.push(AdminRequest::AddTerminal { terminal, merchant, acquirer: AcquirerId(1) });
+        }
+        let (kind, currency) = (FundingKind::Bank, CNY);
+        for number in 0..PAYERS {
+            let (token, number) = (token(number), FundingNumber(u64::from(number)));
+            requests.push(AdminRequest::AddFunding { kind, number, currency });
+            requests.push(AdminRequest::AddPayer { token, kind, number, currency });
+            let amount = Amount::new(1 << 40, CNY);
+            requests.push(AdminRequest::Fund { kind, number, amount, reference: number.0 });
+        }
+        for part in requests.chunks(4096) {
+            let part: Vec<Request> = part.iter().cloned().map(Request::Admin).collect();
+            self.execute(&part)?;
+        }
+        Ok(())
+    }
+
+    /// One commit of purchases, spread over terminals and payers.
+    fn commit(&mut self) -> anyhow::Result<()> {
+        let merchant = MerchantId::from_text("BENCH").context("merchant")?;
+        let mut requests = Vec::new();
+        for number in self.sent..self.sent + PER_COMMIT {
+            let terminal =
+                TerminalId::from_text(&format!("B{:07}", number % TERMINALS)).context("terminal")?;
+            let trace = number / TERMINALS + 1;
+            anyhow::ensure!(trace <= TRACES, "the batch is full");
+            let identity = Identity {
+                acquirer: AcquirerId(1),
+                terminal,
+                merchant,
+                batch: BatchNo(1),
+                trace: Stan(trace),
+            };
+            let payer = token(number.wrapping_mul(0x9E37_79B1) % PAYERS);
+            let body = HostBody::Purchase { payer, amount: Amount::new(u64::from(number % 9_000) + 1, CNY) };
+            requests.push(Request::Host(HostRequest { identity, digest: ContentDigest([0x77; 16]), body }));
+        }
+        let answers = self.execute(&requests)?;
+        let approved =
+            answers.iter().all(|answer| matches!(answer, Answer::Host(host) if host.code.is_approved()));
+        anyhow::ensure!(approved, "a purchase was declined");
+        self.sent += PER_COMMIT;
+        Ok(())
+    }
+}
