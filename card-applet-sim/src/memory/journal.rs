@@ -19,6 +19,7 @@
 
 use super::{Batch, Image, Medium, Memory, MemoryFault, ObjectId};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use zeroize::Zeroizing;
 
 /// Version of the layout above; another one is refused.
@@ -178,8 +179,13 @@ impl<M: Medium> Memory for JournalMemory<M> {
 
     fn power_on(&mut self) -> Result<(), MemoryFault> {
         self.usable = false;
-        let whole = Zeroizing::new(self.medium.read_all()?);
-        let (image, place) = load(&whole)?;
+        let whole = self.medium.read_all()?;
+        let loaded = load(&whole);
+        if let Cow::Owned(copy) = whole {
+            // It holds the card's keys.
+            drop(Zeroizing::new(copy));
+        }
+        let (image, place) = loaded?;
         self.image = image;
         self.place = place;
         self.usable = true;
@@ -316,10 +322,18 @@ fn replay(area: &[u8], index: usize) -> Result<(Image, Place), MemoryFault> {
 
 /// Whether a whole record written after `place` lies anywhere in `bytes`: then something before it was lost.
 fn newer_record_behind(bytes: &[u8], place: Place) -> bool {
-    let starts = bytes.windows(RECORD_MAGIC.len()).enumerate().filter(|(_, w)| *w == RECORD_MAGIC);
-    starts
-        .filter_map(|(at, _)| bytes.get(at..).and_then(parse))
+    magic_positions(bytes)
+        .filter_map(|at| bytes.get(at..).and_then(parse))
         .any(|record| record.generation >= place.generation && record.sequence > place.sequence)
+}
+
+/// Where a record may begin. Most of an area is empty or old: blocks without the magic's first byte are passed over whole,
+/// since every power-up looks here.
+fn magic_positions(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    const BLOCK: usize = 256;
+    let blocks = bytes.chunks(BLOCK).enumerate().filter(|(_, block)| block.contains(&RECORD_MAGIC[0]));
+    let candidates = blocks.flat_map(|(index, block)| (0..block.len()).map(move |at| index * BLOCK + at));
+    candidates.filter(|at| bytes.get(*at..).is_some_and(|rest| rest.starts_with(RECORD_MAGIC)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! every write and sync of a medium and cuts the power at a chosen one, tearing a write in the middle.
 
 use super::MemoryFault;
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ pub trait Medium: Send {
     ///
     /// # Errors
     /// The medium cannot be read.
-    fn read_all(&mut self) -> Result<Vec<u8>, MemoryFault>;
+    fn read_all(&mut self) -> Result<Cow<'_, [u8]>, MemoryFault>;
 
     /// Writes `bytes` at `offset`, within the length that [`Medium::read_all`] gave or growing it.
     ///
@@ -96,10 +97,10 @@ fn share_of(len: usize, share: u8) -> usize {
 }
 
 impl Medium for RamMedium {
-    fn read_all(&mut self) -> Result<Vec<u8>, MemoryFault> {
-        let mut all = self.synced.clone();
+    fn read_all(&mut self) -> Result<Cow<'_, [u8]>, MemoryFault> {
+        let mut all = Cow::Borrowed(self.synced.as_slice());
         for (offset, bytes) in &self.pending {
-            splice(&mut all, *offset, bytes);
+            splice(all.to_mut(), *offset, bytes);
         }
         Ok(all)
     }
@@ -206,13 +207,13 @@ impl FileMedium {
 }
 
 impl Medium for FileMedium {
-    fn read_all(&mut self) -> Result<Vec<u8>, MemoryFault> {
+    fn read_all(&mut self) -> Result<Cow<'_, [u8]>, MemoryFault> {
         let mut all = Vec::new();
         self.file
             .seek(SeekFrom::Start(0))
             .and_then(|_| self.file.read_to_end(&mut all))
             .map_err(|e| self.lost(&e))?;
-        Ok(all)
+        Ok(Cow::Owned(all))
     }
 
     fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<(), MemoryFault> {
@@ -326,7 +327,7 @@ impl<M: Medium> Powered<M> {
 }
 
 impl<M: Medium> Medium for Powered<M> {
-    fn read_all(&mut self) -> Result<Vec<u8>, MemoryFault> {
+    fn read_all(&mut self) -> Result<Cow<'_, [u8]>, MemoryFault> {
         if !self.supply.is_on() {
             return Err(self.power_failed());
         }

@@ -349,3 +349,6 @@ pub fn told_right(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,6 +54,12 @@ impl Coverage {
         *self.hits.entry((kind, at)).or_default() += 1;
     }
 
+    /// How often a point was hit.
+    #[must_use]
+    pub fn count(&self, kind: &'static str, at: &'static str) -> u64 {
+        self.hits.get(&(kind, at)).copied().unwrap_or(0)
+    }
+
     /// Takes another's hits in.
     pub fn add(&mut self, other: &Self) {
         for (point, count) in &other.hits {

@@ -16,7 +16,7 @@ pub fn shortest(plan: &Plan) -> Plan {
     let mut tries = 0;
     loop {
         let before = (best.visits.len(), best.tap_count(), best.fault_count());
-        for smaller in candidates {
+        for smaller in CANDIDATES {
             let mut position = 0;
             while let Some(candidate) = smaller(&best, position) {
                 tries += 1;
@@ -43,8 +43,8 @@ fn failure(plan: &Plan) -> Option<Discriminant<Violation>> {
 
 /// A way to make a plan smaller at a position; `None` when the positions are used up.
 type Smaller = fn(&Plan, usize) -> Option<Plan>;
-#[expect(non_upper_case_globals, reason = "read as a list in the loop above")]
-const candidates: [Smaller; 4] =
+/// From the coarse to the fine.
+const CANDIDATES: [Smaller; 4] =
     [without_tail, without_visit, without_terminal_fault, with_less_in_the_field];
 
 /// Only the first visits: position 0 is a half, then a quarter more, and so on.

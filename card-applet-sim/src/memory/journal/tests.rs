@@ -125,7 +125,7 @@ fn a_record_lost_before_the_last_one_is_damage_and_not_a_rollback() {
     memory.commit(&pair(1)).unwrap();
     let first_end = memory.place.offset;
     memory.commit(&pair(2)).unwrap();
-    let whole = memory.medium_mut().read_all().unwrap();
+    let whole = memory.medium_mut().read_all().unwrap().into_owned();
 
     let mut torn_last = whole.clone();
     torn_last[AREAS_AT + first_end + 30] ^= 1;
@@ -147,7 +147,7 @@ fn a_broken_newer_snapshot_is_damage_and_not_a_rollback() {
         memory.commit(&pair(7)).unwrap();
     }
     memory.commit(&pair(8)).unwrap();
-    let mut whole = memory.medium_mut().read_all().unwrap();
+    let mut whole = memory.medium_mut().read_all().unwrap().into_owned();
     whole[area_at(memory.place.area) + 30] ^= 1;
     assert!(matches!(JournalMemory::open(RamMedium::holding(whole)), Err(MemoryFault::Damaged(_))));
 }
@@ -155,7 +155,7 @@ fn a_broken_newer_snapshot_is_damage_and_not_a_rollback() {
 #[test]
 fn other_files_and_versions_are_refused_by_name() {
     let mut memory = JournalMemory::format(RamMedium::default()).unwrap();
-    let mut whole = memory.medium_mut().read_all().unwrap();
+    let mut whole = memory.medium_mut().read_all().unwrap().into_owned();
     whole[9] = 2;
     let newer = JournalMemory::open(RamMedium::holding(whole)).err().unwrap().to_string();
     assert!(newer.contains("version 2"), "{newer}");
@@ -203,7 +203,7 @@ proptest::proptest! {
     ) {
         let mut memory = JournalMemory::format(RamMedium::default()).unwrap();
         memory.commit(&pair(1)).unwrap();
-        let mut whole = memory.medium_mut().read_all().unwrap();
+        let mut whole = memory.medium_mut().read_all().unwrap().into_owned();
         for (at, byte) in flips {
             let at = at % whole.len().min(1200);
             whole[at] = byte;
