@@ -150,6 +150,33 @@ simulator-control-taken = The control socket { $path } cannot be opened.
 simulator-control-away = No simulator answers at { $path }.
     .next = Start one with “card-applet-sim run --control { $path } …”.
 
+gateway-store-in-use = The database { $path } is in use by another process.
+    .next = Stop the other gateway, or reach it through its control socket (data.control in the configuration).
+gateway-store-failed = The database { $path } failed: { $reason }
+    .next = Check the disk (dmesg). Nothing was decided that was not made durable; start again.
+gateway-store-missing = There is no database at { $path }.
+    .next = Run “posp-gateway init”. If there was one, its disk may not be mounted: do not make a new one.
+gateway-store-newer = The database { $path } was written by a newer program: { $reason }
+    .next = Use the newer program. The file was not touched.
+gateway-store-damaged = The database { $path } is damaged: { $reason }
+    .next = Stop, keep the file, and restore the newest backup; terminals repeat what it lacks.
+gateway-keys = The keys cannot be used ({ $path }): { $reason }
+    .next = Check the master key (data.master_key, or the variable TAPLINE_MASTER_KEY) and the key file.
+gateway-listen = Nobody can be let in at { $address }.
+    .next = Choose another gateway.listen, or stop what is listening there.
+gateway-refused = Refused for { $what } { $name }: { $reason }
+    .next = Correct what the reason names. Nothing was changed.
+gateway-unknown = There is no { $what } “{ $name }”.
+    .next = Check the name; add it if it should be there.
+gateway-control = The running gateway did not answer at { $path }.
+    .next = Check that it runs as the same user and that data.control is short enough for a socket (at most 107 bytes).
+gateway-enrolled = Terminal { $terminal } has a master key already.
+    .next = With --renew it gets a new one; the old one then opens nothing any more.
+gateway-issuer-file = The issuer's key file { $path } cannot be used: { $reason }
+    .next = Make it with “card-applet-sim personalise issuer”, or correct what the reason names.
+gateway-value = “{ $name }” is no { $what }: { $reason }
+    .next = Write it as the reason says.
+
 # What the exit codes mean.
 exit-success = done; a payment is approved
 exit-usage = wrong arguments

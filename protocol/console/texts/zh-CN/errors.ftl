@@ -150,6 +150,33 @@ simulator-control-taken = 无法打开控制套接字 { $path }。
 simulator-control-away = { $path } 处没有模拟器应答。
     .next = 请用“card-applet-sim run --control { $path } …”启动。
 
+gateway-store-in-use = 数据库 { $path } 正被另一个进程使用。
+    .next = 请停止另一个网关，或通过其控制套接字操作（配置中的 data.control）。
+gateway-store-failed = 数据库 { $path } 出错：{ $reason }
+    .next = 请检查磁盘（dmesg）。凡未落盘的均未作决定；请重新启动。
+gateway-store-missing = { $path } 处没有数据库。
+    .next = 请运行“posp-gateway init”。若原本有，可能磁盘尚未挂载：请勿新建。
+gateway-store-newer = 数据库 { $path } 由较新的程序写成：{ $reason }
+    .next = 请使用较新的程序。该文件未被改动。
+gateway-store-damaged = 数据库 { $path } 已损坏：{ $reason }
+    .next = 请停止运行，保留该文件，恢复最新备份；终端会补发其中缺少的内容。
+gateway-keys = 无法使用密钥（{ $path }）：{ $reason }
+    .next = 请检查主密钥（data.master_key 或环境变量 TAPLINE_MASTER_KEY）和密钥文件。
+gateway-listen = 无法在 { $address } 接受连接。
+    .next = 请改用其他 gateway.listen，或停止占用该地址的程序。
+gateway-refused = { $what } { $name } 被拒绝：{ $reason }
+    .next = 请按原因改正。未作任何更改。
+gateway-unknown = 没有 { $what }“{ $name }”。
+    .next = 请核对名称；若应存在，请先添加。
+gateway-control = 运行中的网关在 { $path } 没有应答。
+    .next = 请确认网关以同一用户运行，且 data.control 的路径不超过套接字允许的 107 字节。
+gateway-enrolled = 终端 { $terminal } 已有主密钥。
+    .next = 加 --renew 可换发新密钥，旧密钥随即失效。
+gateway-issuer-file = 无法使用发卡方密钥文件 { $path }：{ $reason }
+    .next = 请用“card-applet-sim personalise issuer”生成，或按原因改正。
+gateway-value = “{ $name }”不是有效的 { $what }：{ $reason }
+    .next = 请按原因所述书写。
+
 # 退出码的含义。
 exit-success = 完成；付款已批准
 exit-usage = 参数错误

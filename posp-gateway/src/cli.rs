@@ -1,0 +1,317 @@
+//! The command line. Its texts are in the Fluent files (`help-posp-gateway-…`), so the doc comments here are for us.
+
+use crate::ops::Operation;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use console::Texts;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+#[derive(Debug, Parser)]
+#[command(name = "posp-gateway", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[arg(long, global = true, value_name = "TAG")]
+    pub(crate) lang: Option<String>,
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "TAPLINE_CONFIG",
+        default_value = "posp-gateway.toml"
+    )]
+    pub(crate) config: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Init {
+        #[arg(long)]
+        print: bool,
+    },
+    Serve,
+    #[command(subcommand)]
+    Merchant(Merchant),
+    #[command(subcommand)]
+    Terminal(Terminal),
+    #[command(subcommand)]
+    Sam(Sam),
+    #[command(subcommand)]
+    Issuer(Issuer),
+    #[command(subcommand)]
+    Card(Card),
+    #[command(subcommand)]
+    Funding(Funding),
+    #[command(subcommand)]
+    Report(Report),
+    Audit,
+    Settle {
+        #[arg(long, value_name = "DAYS", default_value_t = 30)]
+        older_than: u32,
+    },
+    Doctor,
+    Completions {
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Merchant {
+    Add {
+        #[arg(value_name = "MERCHANT")]
+        merchant: String,
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        #[arg(long, value_name = "CODE", default_value = "CNY")]
+        currency: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Terminal {
+    Add {
+        #[arg(value_name = "TERMINAL")]
+        terminal: String,
+        #[arg(long, value_name = "MERCHANT")]
+        merchant: String,
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        acquirer: u64,
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[arg(long)]
+        renew: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sam {
+    Add {
+        #[arg(value_name = "SAM")]
+        sam: String,
+        #[arg(long, value_name = "TERMINAL")]
+        terminal: String,
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+    },
+    Retry {
+        #[arg(value_name = "SAM")]
+        sam: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Issuer {
+    Add {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Card {
+    Add {
+        #[arg(value_name = "SERIAL")]
+        asn: String,
+        #[arg(long, value_name = "ISSUER")]
+        issuer: String,
+        #[arg(long, value_name = "VERSION", default_value_t = 1)]
+        key_version: u8,
+        #[arg(long, value_name = "ACCOUNT")]
+        funding: Option<String>,
+    },
+    Deny {
+        #[arg(value_name = "SERIAL")]
+        asn: String,
+        #[arg(long, value_name = "ISSUER")]
+        issuer: String,
+        #[arg(long)]
+        lift: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Funding {
+    Add {
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        #[arg(long, value_name = "CODE", default_value = "CNY")]
+        currency: String,
+    },
+    Deposit {
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        #[arg(value_name = "AMOUNT")]
+        amount: String,
+        #[arg(long, value_name = "CODE", default_value = "CNY")]
+        currency: String,
+        #[arg(long, value_name = "NUMBER")]
+        reference: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Report {
+    Merchant {
+        #[arg(value_name = "MERCHANT")]
+        merchant: String,
+        #[arg(long, value_name = "DATE")]
+        from: Option<String>,
+        #[arg(long, value_name = "DATE")]
+        to: Option<String>,
+    },
+    Batch {
+        #[arg(value_name = "TERMINAL")]
+        terminal: String,
+        #[arg(value_name = "NUMBER")]
+        batch: Option<u32>,
+    },
+    Card {
+        #[arg(value_name = "SERIAL")]
+        asn: String,
+        #[arg(long, value_name = "ISSUER")]
+        issuer: String,
+    },
+    Alerts {
+        #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+}
+
+impl Command {
+    /// Its name in JSON answers.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Init { .. } => "init",
+            Self::Serve => "serve",
+            Self::Merchant(Merchant::Add { .. }) => "merchant add",
+            Self::Terminal(Terminal::Add { .. }) => "terminal add",
+            Self::Sam(Sam::Add { .. }) => "sam add",
+            Self::Sam(Sam::Retry { .. }) => "sam retry",
+            Self::Issuer(Issuer::Add { .. }) => "issuer add",
+            Self::Card(Card::Add { .. }) => "card add",
+            Self::Card(Card::Deny { .. }) => "card deny",
+            Self::Funding(Funding::Add { .. }) => "funding add",
+            Self::Funding(Funding::Deposit { .. }) => "funding deposit",
+            Self::Report(Report::Merchant { .. }) => "report merchant",
+            Self::Report(Report::Batch { .. }) => "report batch",
+            Self::Report(Report::Card { .. }) => "report card",
+            Self::Report(Report::Alerts { .. }) => "report alerts",
+            Self::Audit => "audit",
+            Self::Settle { .. } => "settle",
+            Self::Doctor => "doctor",
+            Self::Completions { .. } => "completions",
+        }
+    }
+
+    /// The operation that it asks for; `None` for what is done here.
+    pub(crate) fn operation(&self) -> Option<Operation> {
+        Some(match self {
+            Self::Merchant(Merchant::Add { merchant, name, currency }) => Operation::MerchantAdd {
+                merchant: merchant.clone(),
+                name: name.clone(),
+                currency: currency.clone(),
+            },
+            Self::Terminal(Terminal::Add { terminal, merchant, acquirer, renew, .. }) => {
+                Operation::TerminalAdd {
+                    terminal: terminal.clone(),
+                    merchant: merchant.clone(),
+                    acquirer: *acquirer,
+                    renew: *renew,
+                }
+            }
+            Self::Sam(Sam::Add { sam, terminal, from }) => {
+                Operation::SamAdd { sam: sam.clone(), terminal: terminal.clone(), from: from.clone() }
+            }
+            Self::Sam(Sam::Retry { sam }) => Operation::SamRetry { sam: sam.clone() },
+            Self::Issuer(Issuer::Add { file }) => {
+                // The running gateway may have another working folder.
+                let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+                Operation::IssuerAdd { file: file.to_string_lossy().into_owned() }
+            }
+            Self::Card(Card::Add { asn, issuer, key_version, funding }) => Operation::CardAdd {
+                issuer: issuer.clone(),
+                asn: asn.clone(),
+                key_version: *key_version,
+                funding: funding.clone(),
+            },
+            Self::Card(Card::Deny { asn, issuer, lift }) => {
+                Operation::CardDeny { issuer: issuer.clone(), asn: asn.clone(), denied: !lift }
+            }
+            Self::Funding(Funding::Add { account, currency }) => {
+                Operation::FundingAdd { account: account.clone(), currency: currency.clone() }
+            }
+            Self::Funding(Funding::Deposit { account, amount, currency, reference }) => {
+                Operation::FundingDeposit {
+                    account: account.clone(),
+                    amount: amount.clone(),
+                    currency: currency.clone(),
+                    reference: *reference,
+                }
+            }
+            Self::Report(Report::Merchant { merchant, from, to }) => {
+                Operation::ReportMerchant { merchant: merchant.clone(), from: from.clone(), to: to.clone() }
+            }
+            Self::Report(Report::Batch { terminal, batch }) => {
+                Operation::ReportBatch { terminal: terminal.clone(), batch: *batch }
+            }
+            Self::Report(Report::Card { asn, issuer }) => {
+                Operation::ReportCard { issuer: issuer.clone(), asn: asn.clone() }
+            }
+            Self::Report(Report::Alerts { limit }) => Operation::ReportAlerts { limit: *limit },
+            Self::Audit => Operation::Audit,
+            Self::Settle { older_than } => Operation::Settle { days: *older_than },
+            Self::Init { .. } | Self::Serve | Self::Doctor | Self::Completions { .. } => return None,
+        })
+    }
+}
+
+/// The `clap` command in the person's language.
+pub(crate) fn command(texts: &Texts) -> clap::Command {
+    // Built first, so that --help and --version are there to be given their texts.
+    let mut command = Cli::command();
+    command.build();
+    console::help::localise(command, texts)
+}
+
+/// Reads the arguments; `Err` is `clap`'s own answer (help, version, a mistake).
+pub(crate) fn parse(texts: &Texts, args: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command(texts).try_get_matches_from(args)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// What `--lang` says, before anything else is read: help is already in that language.
+pub(crate) fn language_option(args: &[OsString]) -> Option<String> {
+    let texts: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
+    let after = texts.windows(2).find_map(|pair| match pair {
+        ["--lang", tag] => Some(*tag),
+        _ => None,
+    });
+    after.or_else(|| texts.iter().find_map(|arg| arg.strip_prefix("--lang="))).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use console::Language;
+
+    #[test]
+    fn the_help_is_complete_in_every_language() {
+        for language in Language::all() {
+            let texts = Texts::new(language);
+            let mut command = Cli::command();
+            command.build();
+            assert_eq!(console::help::missing(&command, &texts), Vec::<String>::new(), "{}", language.tag());
+        }
+    }
+
+    #[test]
+    fn help_is_in_the_language_that_was_asked_for_with_examples() {
+        let texts = Texts::new(Language::named("zh-CN").unwrap());
+        let args: Vec<OsString> = ["posp-gateway", "terminal", "add", "--help"].map(OsString::from).to_vec();
+        let help = parse(&texts, &args).unwrap_err().to_string();
+        assert!(help.contains("示例：") && help.contains("posp-gateway terminal add T0000001"), "{help}");
+    }
+}

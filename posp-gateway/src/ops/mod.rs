@@ -1,0 +1,301 @@
+//! Operations: what an operator asks, and what comes of it.
+//!
+//! An [`Operation`] is plain data. It is carried out by [`perform`] over a [`Desk`]: in this process over the store itself while no gateway runs,
+//! or inside the running gateway, whose control socket it came through ([`control`]). Both are the same code.
+
+pub mod control;
+mod issuer_file;
+mod perform;
+pub mod provisioning;
+mod reports;
+
+pub use perform::{Context, perform};
+pub use reports::{
+    AlertLine, AuditSummary, BatchSummary, CardSummary, DifferenceLine, FloatSummary, StatementRow,
+    StatementSummary, TallySummary, TotalsSummary, TurnoverSummary,
+};
+
+use crate::clock::Clock;
+use crate::writer::{Job, Queue};
+use backend::api::{AdminAnswer, AdminRequest, Answer, Backend, Query, Report, Request};
+use backend::store::StoreFault;
+use console::{Failure, code};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What an operator asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "operation", rename_all = "kebab-case")]
+pub enum Operation {
+    /// Is the gateway there?
+    Ping,
+    /// Registers a merchant.
+    MerchantAdd {
+        /// Field 42.
+        merchant: String,
+        /// Shown on statements and receipts.
+        name: String,
+        /// ISO 4217.
+        currency: String,
+    },
+    /// Registers a terminal and makes its master key.
+    TerminalAdd {
+        /// Field 41.
+        terminal: String,
+        /// Field 42.
+        merchant: String,
+        /// Acquirer.
+        acquirer: u64,
+        /// A new master key for a terminal that has one.
+        renew: bool,
+    },
+    /// From now on the SAM works in this terminal.
+    SamAdd {
+        /// 12 hexadecimal digits.
+        sam: String,
+        /// Field 41.
+        terminal: String,
+        /// `YYYY-MM-DD HH:MM:SS`, local; now if absent.
+        from: Option<String>,
+    },
+    /// Books records that were held because their SAM was unknown.
+    SamRetry {
+        /// 12 hexadecimal digits.
+        sam: String,
+    },
+    /// Registers an issuer and takes in its keys.
+    IssuerAdd {
+        /// The key file, an absolute path.
+        file: String,
+    },
+    /// Registers a purse.
+    CardAdd {
+        /// 16 hexadecimal digits.
+        issuer: String,
+        /// 20 hexadecimal digits.
+        asn: String,
+        /// Version of its keys.
+        key_version: u8,
+        /// `bank:17`: the account that loads draw on.
+        funding: Option<String>,
+    },
+    /// Puts a card on the deny list or takes it off.
+    CardDeny {
+        /// 16 hexadecimal digits.
+        issuer: String,
+        /// 20 hexadecimal digits.
+        asn: String,
+        /// On the list, or off it.
+        denied: bool,
+    },
+    /// Opens a cardholder's account.
+    FundingAdd {
+        /// `bank:17`.
+        account: String,
+        /// ISO 4217.
+        currency: String,
+    },
+    /// Money arrived for a cardholder's account.
+    FundingDeposit {
+        /// `bank:17`.
+        account: String,
+        /// `100.00`.
+        amount: String,
+        /// ISO 4217.
+        currency: String,
+        /// The operator's own unique number for this arrival.
+        reference: u64,
+    },
+    /// A merchant's statement.
+    ReportMerchant {
+        /// Field 42.
+        merchant: String,
+        /// First day, `YYYY-MM-DD`.
+        from: Option<String>,
+        /// Last day, `YYYY-MM-DD`.
+        to: Option<String>,
+    },
+    /// A batch of a terminal; its open one, or the one before if none is open, if no number is given.
+    ReportBatch {
+        /// Field 41.
+        terminal: String,
+        /// Its number.
+        batch: Option<u32>,
+    },
+    /// A card as the backend believes it to be.
+    ReportCard {
+        /// 16 hexadecimal digits.
+        issuer: String,
+        /// 20 hexadecimal digits.
+        asn: String,
+    },
+    /// The newest alerts.
+    ReportAlerts {
+        /// How many.
+        limit: u32,
+    },
+    /// Everything re-derived and compared.
+    Audit,
+    /// Decides what time has decided: uncertain offline debits that are old enough.
+    Settle {
+        /// How old, in days.
+        days: u32,
+    },
+}
+
+/// What came of an operation.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The gateway is there.
+    Running {
+        /// Open connections.
+        connections: usize,
+        /// Terminals signed in.
+        terminals: usize,
+    },
+    /// Done, or it was so already.
+    Registered {
+        /// What: `merchant`, `sam`, …
+        what: String,
+        /// Which.
+        name: String,
+        /// It was so already.
+        existed: bool,
+    },
+    /// A terminal's provisioning file, and the code that opens it. The code is shown once.
+    Provisioned {
+        /// Field 41.
+        terminal: String,
+        /// Text of the file.
+        file: String,
+        /// The one-time code.
+        code: String,
+    },
+    /// Done to so many.
+    Counted {
+        /// What.
+        what: String,
+        /// How many.
+        count: u32,
+    },
+    /// A merchant's statement.
+    Statement(StatementSummary),
+    /// A batch.
+    Batch(BatchSummary),
+    /// A card.
+    Card(CardSummary),
+    /// Alerts, newest first.
+    Alerts {
+        /// Them.
+        alerts: Vec<AlertLine>,
+    },
+    /// An audit.
+    Audit(Box<AuditSummary>),
+}
+
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // One of them holds a code.
+        f.write_str("Outcome(..)")
+    }
+}
+
+/// Where operations reach the backend.
+pub trait Desk {
+    /// Asks for a change.
+    ///
+    /// # Errors
+    /// The store failed or has stopped.
+    fn admin(&mut self, request: AdminRequest) -> Result<AdminAnswer, Failure>;
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// The store failed or has stopped.
+    fn query(&mut self, query: Query) -> Result<Report, Failure>;
+}
+
+/// A store's fault, as a person meets it.
+#[must_use]
+pub fn store_failure(path: &str, fault: &StoreFault) -> Failure {
+    let code = match fault {
+        StoreFault::Full => code::DISK_FULL,
+        StoreFault::ReadOnly => code::DISK_READ_ONLY,
+        StoreFault::InUse => code::GATEWAY_STORE_IN_USE,
+        StoreFault::Newer { .. } => code::GATEWAY_STORE_NEWER,
+        StoreFault::Damaged { .. } => code::GATEWAY_STORE_DAMAGED,
+        _ => code::GATEWAY_STORE_FAILED,
+    };
+    Failure::new(code).with("path", path).with("reason", fault)
+}
+
+/// Over a backend of this process.
+pub struct Direct {
+    backend: Box<dyn Backend + Send>,
+    clock: Clock,
+    path: String,
+}
+
+impl std::fmt::Debug for Direct {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Direct({})", self.path)
+    }
+}
+
+impl Direct {
+    /// Over this backend, whose store is at `path`.
+    #[must_use]
+    pub fn new(backend: Box<dyn Backend + Send>, clock: Clock, path: String) -> Self {
+        Self { backend, clock, path }
+    }
+}
+
+impl Desk for Direct {
+    fn admin(&mut self, request: AdminRequest) -> Result<AdminAnswer, Failure> {
+        let answers = self.backend.execute(self.clock.now(), &[Request::Admin(request)]);
+        let mut answers = answers.map_err(|fault| store_failure(&self.path, &fault))?;
+        match answers.pop() {
+            Some(Answer::Admin(answer)) => Ok(answer),
+            _ => Err(Failure::new(code::UNEXPECTED).with("detail", "no answer from the backend")),
+        }
+    }
+
+    fn query(&mut self, query: Query) -> Result<Report, Failure> {
+        self.backend.query(&query).map_err(|fault| store_failure(&self.path, &fault))
+    }
+}
+
+/// Over the writer of a running gateway. Not for its runtime's own threads: it waits.
+#[derive(Debug)]
+pub struct Through {
+    queue: Arc<Queue>,
+    path: String,
+}
+
+impl Through {
+    /// By way of this queue to the store at `path`.
+    #[must_use]
+    pub const fn new(queue: Arc<Queue>, path: String) -> Self {
+        Self { queue, path }
+    }
+
+    fn wait<T>(&self, answer: tokio::sync::oneshot::Receiver<Result<T, StoreFault>>) -> Result<T, Failure> {
+        let answer = answer.blocking_recv().unwrap_or(Err(StoreFault::Closed));
+        answer.map_err(|fault| store_failure(&self.path, &fault))
+    }
+}
+
+impl Desk for Through {
+    fn admin(&mut self, request: AdminRequest) -> Result<AdminAnswer, Failure> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.queue.operator(Job::Admin(request, reply));
+        self.wait(answer)
+    }
+
+    fn query(&mut self, query: Query) -> Result<Report, Failure> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.queue.operator(Job::Query(query, reply));
+        self.wait(answer)
+    }
+}

@@ -1,0 +1,300 @@
+//! Carries operations out.
+
+use super::provisioning::ProvisioningFile;
+use super::{
+    AlertLine, AuditSummary, BatchSummary, CardSummary, Desk, Operation, Outcome, StatementSummary,
+    issuer_file,
+};
+use backend::accounts::chart::{FundingKind, FundingNumber};
+use backend::api::{AcquirerId, AdminAnswer, AdminRequest, CardStatus, Query, Report, TerminalReport};
+use backend::report::Statement;
+use console::{Failure, code};
+use jiff::tz::TimeZone;
+use keys::{KeyError, KeyModule, SoftKeys};
+use protocol::ids::{Asn, BatchNo, IssuerId, KeyVersion, MerchantId, SamTerminal, TerminalId};
+use protocol::money::{Amount, Currency};
+use protocol::purse::Moment;
+use protocol::time::{CardDate, CardTime, Now, Wall};
+use std::path::Path;
+
+/// What operations may use.
+pub struct Context<'a> {
+    /// The backend.
+    pub desk: &'a mut dyn Desk,
+    /// The key module, where keys are made and taken in.
+    pub keys: &'a SoftKeys,
+    /// What provisioning files name as the gateway.
+    pub gateway: &'a str,
+    /// The gateway's time zone.
+    pub zone: &'a TimeZone,
+    /// Now.
+    pub now: Now,
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Context({})", self.gateway)
+    }
+}
+
+type Done = Result<Outcome, Failure>;
+
+/// Carries an operation out.
+///
+/// # Errors
+/// A value that means nothing, a refusal of the backend, or a failure of store or key module.
+pub fn perform(operation: &Operation, context: &mut Context<'_>) -> Done {
+    match operation {
+        Operation::Ping => Ok(Outcome::Running { connections: 0, terminals: 0 }),
+        Operation::MerchantAdd { merchant, name, currency: code } => {
+            let id = merchant_id(merchant)?;
+            let (name, currency) = (name.clone(), currency(code)?);
+            context.register("merchant", merchant, AdminRequest::AddMerchant { merchant: id, name, currency })
+        }
+        Operation::TerminalAdd { terminal, merchant, acquirer, renew } => {
+            context.add_terminal(terminal, merchant, *acquirer, *renew)
+        }
+        Operation::SamAdd { sam, terminal, from } => {
+            let from = from.as_deref().map_or_else(|| context.moment(), moment)?;
+            let (id, terminal) = (sam_terminal(sam)?, terminal_id(terminal)?);
+            context.register("sam", sam, AdminRequest::AssignSam { sam: id, terminal, from })
+        }
+        Operation::SamRetry { sam } => {
+            let sam = sam_terminal(sam)?;
+            context.count("records", AdminRequest::RetryHeld { sam })
+        }
+        Operation::IssuerAdd { file } => context.add_issuer(Path::new(file)),
+        Operation::CardAdd { issuer, asn, key_version, funding } => {
+            let funding = funding.as_deref().map(account).transpose()?;
+            let (issuer, id) = (issuer_id(issuer)?, serial(asn)?);
+            let key_version = KeyVersion(*key_version);
+            context.register("card", asn, AdminRequest::AddCard { issuer, asn: id, key_version, funding })
+        }
+        Operation::CardDeny { issuer, asn, denied } => {
+            let (issuer, id) = (issuer_id(issuer)?, serial(asn)?);
+            let status = if *denied { CardStatus::Denied } else { CardStatus::Active };
+            context.register("card", asn, AdminRequest::SetCardStatus { issuer, asn: id, status })
+        }
+        Operation::FundingAdd { account: name, currency: code } => {
+            let ((kind, number), currency) = (account(name)?, currency(code)?);
+            context.register("funding", name, AdminRequest::AddFunding { kind, number, currency })
+        }
+        Operation::FundingDeposit { account: name, amount, currency: code, reference } => {
+            let ((kind, number), currency) = (account(name)?, currency(code)?);
+            let parsed = Amount::parse(amount, currency);
+            let amount = parsed.map_err(|error| value("amount", amount, error))?;
+            let reference = *reference;
+            context.register("deposit", name, AdminRequest::Fund { kind, number, amount, reference })
+        }
+        Operation::ReportMerchant { merchant, from, to } => {
+            let (from, to) = (context.day(from.as_deref(), 0)?, context.day(to.as_deref(), 1)?);
+            let (from, to) = (from.unwrap_or(Wall(0)), to.unwrap_or(Wall(i64::MAX)));
+            let statement = context.statement(merchant_id(merchant)?, from, to)?;
+            Ok(Outcome::Statement(StatementSummary::of(&statement, context.zone)))
+        }
+        Operation::ReportBatch { terminal, batch } => context.batch(terminal, *batch),
+        Operation::ReportCard { issuer, asn } => {
+            match context.desk.query(Query::Card(issuer_id(issuer)?, serial(asn)?))? {
+                Report::Card(card) => Ok(Outcome::Card(CardSummary::of(issuer.clone(), asn.clone(), &card))),
+                _ => Err(unknown("card", asn)),
+            }
+        }
+        Operation::ReportAlerts { limit } => match context.desk.query(Query::Alerts { limit: *limit })? {
+            Report::Alerts(alerts) => {
+                let alerts = alerts.iter().map(|alert| AlertLine::of(alert, context.zone)).collect();
+                Ok(Outcome::Alerts { alerts })
+            }
+            _ => Ok(Outcome::Alerts { alerts: Vec::new() }),
+        },
+        Operation::Audit => match context.desk.query(Query::Audit)? {
+            Report::Audit(report) => Ok(Outcome::Audit(Box::new(AuditSummary::of(&report)))),
+            _ => Err(Failure::new(code::UNEXPECTED).with("detail", "the backend gave no audit")),
+        },
+        Operation::Settle { days } => {
+            let age_ms = i64::from(*days).saturating_mul(86_400_000);
+            let older_than = Wall(context.now.wall.0.saturating_sub(age_ms));
+            context.count("uncertain", AdminRequest::ResolveUncertain { older_than })
+        }
+    }
+}
+
+impl Context<'_> {
+    fn register(&mut self, what: &str, name: &str, request: AdminRequest) -> Done {
+        let existed = match self.desk.admin(request)? {
+            AdminAnswer::Exists => true,
+            AdminAnswer::Done | AdminAnswer::Count(_) => false,
+            AdminAnswer::Refused(why) => {
+                let refused = Failure::new(code::GATEWAY_REFUSED);
+                return Err(refused.with("what", what).with("name", name).with("reason", why));
+            }
+        };
+        Ok(Outcome::Registered { what: what.to_owned(), name: name.to_owned(), existed })
+    }
+
+    fn count(&mut self, what: &str, request: AdminRequest) -> Done {
+        match self.desk.admin(request)? {
+            AdminAnswer::Count(count) => Ok(Outcome::Counted { what: what.to_owned(), count }),
+            AdminAnswer::Done | AdminAnswer::Exists => {
+                Ok(Outcome::Counted { what: what.to_owned(), count: 0 })
+            }
+            AdminAnswer::Refused(why) => {
+                let refused = Failure::new(code::GATEWAY_REFUSED);
+                Err(refused.with("what", what).with("name", "").with("reason", why))
+            }
+        }
+    }
+
+    fn moment(&self) -> Result<Moment, Failure> {
+        let local = self.now.local().map_err(|error| value("clock", "", error))?;
+        Ok(Moment { date: local.0, time: local.1 })
+    }
+
+    /// Local midnight of a day, `plus` days later.
+    fn day(&self, text: Option<&str>, plus: i64) -> Result<Option<Wall>, Failure> {
+        let Some(text) = text else { return Ok(None) };
+        let day: jiff::civil::Date = text.parse().map_err(|_| value("date", text, "YYYY-MM-DD"))?;
+        let later = day.checked_add(jiff::Span::new().days(plus));
+        let midnight = later.and_then(|day| day.to_zoned(self.zone.clone()));
+        let midnight = midnight.map_err(|error| value("date", text, error))?;
+        Ok(Some(Wall(midnight.timestamp().as_millisecond())))
+    }
+
+    fn statement(&mut self, merchant: MerchantId, from: Wall, to: Wall) -> Result<Statement, Failure> {
+        match self.desk.query(Query::Statement { merchant, from, to })? {
+            Report::Statement(statement) => Ok(statement),
+            _ => Err(unknown("merchant", merchant.as_str())),
+        }
+    }
+
+    fn terminal(&mut self, terminal: TerminalId) -> Result<TerminalReport, Failure> {
+        match self.desk.query(Query::Terminal(terminal))? {
+            Report::Terminal(report) => Ok(report),
+            _ => Err(unknown("terminal", terminal.as_str())),
+        }
+    }
+
+    fn batch(&mut self, terminal: &str, batch: Option<u32>) -> Done {
+        let id = terminal_id(terminal)?;
+        let current = self.terminal(id)?.batch;
+        let before = BatchNo(current.0.saturating_sub(1));
+        let candidates = batch.map_or_else(|| vec![current, before], |number| vec![BatchNo(number)]);
+        for number in candidates {
+            if let Report::Batch(report) = self.desk.query(Query::Batch(id, number))? {
+                return Ok(Outcome::Batch(BatchSummary::of(&report)));
+            }
+        }
+        Err(unknown("batch", &format!("{terminal}/{}", batch.unwrap_or(current.0))))
+    }
+
+    fn add_terminal(&mut self, terminal: &str, merchant: &str, acquirer: u64, renew: bool) -> Done {
+        let (id, owner) = (terminal_id(terminal)?, merchant_id(merchant)?);
+        if acquirer > 99_999_999_999 {
+            return Err(value("acquirer", &acquirer.to_string(), "at most 11 digits"));
+        }
+        let request =
+            AdminRequest::AddTerminal { terminal: id, merchant: owner, acquirer: AcquirerId(acquirer) };
+        self.register("terminal", terminal, request)?;
+        // The name and currency, without a single line.
+        let statement = self.statement(owner, Wall(i64::MAX), Wall(i64::MAX))?;
+        let report = self.terminal(id)?;
+        let enrolment = self.keys.enrol_terminal(&id, renew).map_err(|error| match error {
+            KeyError::Exists => Failure::new(code::GATEWAY_ENROLLED).with("terminal", terminal),
+            other => keys_failure(&other),
+        })?;
+        let file = ProvisioningFile::new(
+            self.gateway,
+            (id, owner),
+            report.acquirer,
+            report.batch,
+            (&statement.name, statement.currency),
+            &enrolment.block,
+        );
+        let text = file.to_text().map_err(|error| value("name", &statement.name, error))?;
+        Ok(Outcome::Provisioned {
+            terminal: terminal.to_owned(),
+            file: text,
+            code: enrolment.code.reveal().as_str().to_owned(),
+        })
+    }
+
+    fn add_issuer(&mut self, path: &Path) -> Done {
+        let file = issuer_file::read(path).map_err(|reason| {
+            Failure::new(code::GATEWAY_ISSUER_FILE).with("path", path.display()).with("reason", reason)
+        })?;
+        // Keys first: an issuer that the backend knows has its keys.
+        for (usage, key) in file.keys {
+            self.keys
+                .import_issuer_key(file.issuer, file.version, usage, key)
+                .map_err(|error| keys_failure(&error))?;
+        }
+        let request = AdminRequest::AddIssuer {
+            issuer: file.issuer,
+            currency: file.currency,
+            upper_factors: file.upper_factors,
+            load_limit: file.load_limit,
+        };
+        self.register("issuer", &file.issuer.to_string(), request)
+    }
+}
+
+fn keys_failure(error: &KeyError) -> Failure {
+    Failure::new(code::GATEWAY_KEYS).with("path", "").with("reason", error)
+}
+
+fn unknown(what: &str, name: &str) -> Failure {
+    Failure::new(code::GATEWAY_UNKNOWN).with("what", what).with("name", name)
+}
+
+fn value(what: &str, text: &str, expected: impl std::fmt::Display) -> Failure {
+    Failure::new(code::GATEWAY_VALUE).with("what", what).with("name", text).with("reason", expected)
+}
+
+fn merchant_id(text: &str) -> Result<MerchantId, Failure> {
+    MerchantId::from_text(text).ok_or_else(|| value("merchant", text, "1 to 15 printable ASCII characters"))
+}
+
+fn terminal_id(text: &str) -> Result<TerminalId, Failure> {
+    TerminalId::from_text(text).ok_or_else(|| value("terminal", text, "1 to 8 printable ASCII characters"))
+}
+
+fn sam_terminal(text: &str) -> Result<SamTerminal, Failure> {
+    text.parse().map_err(|error| value("sam", text, error))
+}
+
+fn issuer_id(text: &str) -> Result<IssuerId, Failure> {
+    text.parse().map_err(|error| value("issuer", text, error))
+}
+
+fn serial(text: &str) -> Result<Asn, Failure> {
+    text.parse().map_err(|error| value("card", text, error))
+}
+
+fn currency(text: &str) -> Result<Currency, Failure> {
+    Currency::from_alpha(text).ok_or_else(|| value("currency", text, "ISO 4217, such as CNY"))
+}
+
+/// `bank:17`.
+fn account(text: &str) -> Result<(FundingKind, FundingNumber), Failure> {
+    let parsed = text.split_once(':').and_then(|(kind, number)| {
+        let kind = match kind {
+            "bank" => FundingKind::Bank,
+            "third-party" => FundingKind::ThirdParty,
+            "carrier" => FundingKind::Carrier,
+            _ => return None,
+        };
+        Some((kind, FundingNumber(number.parse().ok()?)))
+    });
+    parsed.ok_or_else(|| value("account", text, "bank:NUMBER, third-party:NUMBER or carrier:NUMBER"))
+}
+
+/// `YYYY-MM-DD HH:MM:SS`.
+fn moment(text: &str) -> Result<Moment, Failure> {
+    let parsed = text.parse::<jiff::civil::DateTime>().ok().and_then(|at| {
+        let part = |number: i8| u8::try_from(number).ok();
+        let year = u16::try_from(at.year()).ok()?;
+        let date = CardDate::new(year, part(at.month())?, part(at.day())?).ok()?;
+        let time = CardTime::new(part(at.hour())?, part(at.minute())?, part(at.second())?).ok()?;
+        Some(Moment { date, time })
+    });
+    parsed.ok_or_else(|| value("time", text, "YYYY-MM-DD HH:MM:SS"))
+}

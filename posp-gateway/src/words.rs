@@ -1,0 +1,142 @@
+//! Outcomes in a person's words: texts of the Fluent files, tables in plain lines.
+
+use crate::ops::{AuditSummary, BatchSummary, Outcome, StatementSummary, TallySummary, TotalsSummary};
+use console::{Args, Texts};
+use std::fmt::Write as _;
+
+/// An outcome, for a person.
+pub(crate) fn outcome(texts: &Texts, outcome: &Outcome) -> String {
+    let say = |message: &str, args: Args| texts.say_with(message, &args);
+    match outcome {
+        Outcome::Running { connections, terminals } => {
+            say("gateway-running", Args::new().with("connections", connections).with("terminals", terminals))
+        }
+        Outcome::Registered { what, name, existed } => {
+            let message = if *existed { "gateway-existed" } else { "gateway-registered" };
+            let what = texts.say(&format!("gateway-what-{what}"));
+            say(message, Args::new().with("what", what).with("name", name))
+        }
+        Outcome::Provisioned { terminal, code, .. } => {
+            say("gateway-provisioned", Args::new().with("terminal", terminal).with("code", code))
+        }
+        Outcome::Counted { what, count } => {
+            say(&format!("gateway-counted-{what}"), Args::new().with("count", count))
+        }
+        Outcome::Statement(summary) => statement(texts, summary),
+        Outcome::Batch(summary) => batch(texts, summary),
+        Outcome::Card(card) => {
+            let state = if card.denied { "gateway-card-denied" } else { "gateway-card-active" };
+            say(
+                "gateway-card",
+                Args::new()
+                    .with("card", format!("{}:{}", card.issuer, card.asn))
+                    .with("state", texts.say(state))
+                    .with("loaded", card.loaded)
+                    .with("spent", card.spent)
+                    .with("open", card.open_loads),
+            )
+        }
+        Outcome::Alerts { alerts } if alerts.is_empty() => texts.say("gateway-no-alerts"),
+        Outcome::Alerts { alerts } => {
+            let mut lines = String::new();
+            for alert in alerts {
+                let about: Vec<&str> =
+                    [&alert.card, &alert.record].into_iter().flatten().map(String::as_str).collect();
+                let _ = writeln!(lines, "{}  {:24}  {}", alert.at, alert.kind, about.join("  "));
+            }
+            lines
+        }
+        Outcome::Audit(summary) => audit(texts, summary),
+    }
+}
+
+fn statement(texts: &Texts, summary: &StatementSummary) -> String {
+    let head = Args::new().with("merchant", &summary.merchant).with("name", &summary.name);
+    let mut lines = texts.say_with("gateway-statement", &head);
+    lines.push('\n');
+    for row in &summary.lines {
+        let kind = texts.say(&format!("gateway-line-{}", row.kind));
+        let _ = writeln!(lines, "{}  {:12}  {:>16}  {kind}", row.at, row.reference, row.amount);
+    }
+    let payable = Args::new().with("payable", &summary.payable).with("count", summary.lines.len());
+    lines.push_str(&texts.say_with("gateway-payable", &payable));
+    lines
+}
+
+/// One column of totals.
+type Pick = fn(&TotalsSummary) -> TallySummary;
+
+fn batch(texts: &Texts, summary: &BatchSummary) -> String {
+    let head = Args::new()
+        .with("terminal", &summary.terminal)
+        .with("batch", format!("{:06}", summary.batch))
+        .with("state", texts.say(&format!("gateway-batch-{}", summary.state)));
+    let mut lines = texts.say_with("gateway-batch", &head);
+    lines.push('\n');
+    let side = |totals: Option<&TotalsSummary>, pick: Pick| {
+        totals.map_or_else(
+            || "–".to_owned(),
+            |totals| {
+                let tally = pick(totals);
+                format!("{} / {}", tally.minor, tally.count)
+            },
+        )
+    };
+    let rows: [(&str, Pick); 3] = [
+        ("gateway-debits", |totals| totals.debits),
+        ("gateway-credits", |totals| totals.credits),
+        ("gateway-loads", |totals| totals.loads),
+    ];
+    for (name, pick) in rows {
+        let (host, theirs) = (side(Some(&summary.host), pick), side(summary.of_terminal.as_ref(), pick));
+        let args = Args::new().with("name", texts.say(name)).with("host", host).with("terminal", theirs);
+        lines.push_str(&texts.say_with("gateway-totals", &args));
+        lines.push('\n');
+    }
+    for difference in &summary.differences {
+        let none = || texts.say("gateway-absent");
+        let args = Args::new()
+            .with("key", &difference.key)
+            .with("host", difference.host.clone().unwrap_or_else(none))
+            .with("terminal", difference.terminal.clone().unwrap_or_else(none));
+        lines.push_str(&texts.say_with("gateway-difference", &args));
+        lines.push('\n');
+    }
+    lines
+}
+
+/// The audit with its proof: what was re-derived, and that nothing was made or lost.
+fn audit(texts: &Texts, summary: &AuditSummary) -> String {
+    let counts = Args::new()
+        .with("commits", summary.commits)
+        .with("transfers", summary.transfers)
+        .with("transactions", summary.transactions)
+        .with("records", summary.records)
+        .with("cards", summary.cards);
+    let mut lines = texts.say_with("gateway-audit-counts", &counts);
+    lines.push('\n');
+    for turnover in &summary.turnover {
+        lines.push_str(
+            &texts.say_with("gateway-audit-turnover", &Args::new().with("amount", &turnover.amount)),
+        );
+        lines.push('\n');
+    }
+    for float in &summary.float {
+        let args = Args::new()
+            .with("issuer", &float.issuer)
+            .with("posted", &float.posted)
+            .with("pending", &float.pending);
+        lines.push_str(&texts.say_with("gateway-audit-float", &args));
+        lines.push('\n');
+    }
+    if let Some(head) = &summary.head {
+        lines.push_str(&texts.say_with("gateway-audit-head", &Args::new().with("head", head)));
+        lines.push('\n');
+    }
+    for exception in &summary.exceptions {
+        let _ = writeln!(lines, "!  {exception}");
+    }
+    let verdict = if summary.clean { "gateway-audit-clean" } else { "gateway-audit-exceptions" };
+    lines.push_str(&texts.say_with(verdict, &Args::new().with("count", summary.exceptions.len())));
+    lines
+}

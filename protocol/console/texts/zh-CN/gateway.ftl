@@ -1,0 +1,187 @@
+# 网关：帮助、操作、报表。
+
+help-posp-gateway = 运行收单网关：终端、交易与账务
+    .examples =
+        posp-gateway init                                写出带注释的 posp-gateway.toml、密钥和空数据库
+        posp-gateway merchant add M1 --name "街角小店"
+        posp-gateway terminal add T0000001 --merchant M1
+        posp-gateway serve                               接受终端连接
+        posp-gateway audit                               核对账务
+help-posp-gateway-init = 写出带注释的配置、密钥和空数据库
+    .examples =
+        posp-gateway init
+        posp-gateway --config /etc/tapline/posp-gateway.toml init
+        posp-gateway init --print > compare.toml
+help-posp-gateway-init-print = 打印默认配置而不写入文件
+help-posp-gateway-serve = 接受终端连接，直到收到 SIGTERM 或 SIGINT
+    .examples =
+        posp-gateway serve
+        TAPLINE_LOG=debug posp-gateway serve
+help-posp-gateway-merchant = 商户
+    .examples =
+        posp-gateway merchant add M00000000000001 --name "Corner Shop"
+help-posp-gateway-merchant-add = 登记商户
+    .examples =
+        posp-gateway merchant add M00000000000001 --name "Corner Shop"
+        posp-gateway --json merchant add M2 --name Café --currency EUR
+help-posp-gateway-merchant-add-merchant = 商户号，最多 15 个字符
+help-posp-gateway-merchant-add-name = 对账单和小票上的名称
+help-posp-gateway-merchant-add-currency = 账户币种
+help-posp-gateway-terminal = 终端
+    .examples =
+        posp-gateway terminal add T0000001 --merchant M1
+help-posp-gateway-terminal-add = 登记终端，写出其入网文件，并显示一次性代码
+    .examples =
+        posp-gateway terminal add T0000001 --merchant M1
+        posp-gateway terminal add T0000001 --merchant M1 --file till.toml --renew
+help-posp-gateway-terminal-add-terminal = 终端号，最多 8 个字符
+help-posp-gateway-terminal-add-merchant = 所属商户
+help-posp-gateway-terminal-add-acquirer = 收单机构，最多 11 位数字
+help-posp-gateway-terminal-add-file = 入网文件的位置；默认为 终端号.toml
+help-posp-gateway-terminal-add-renew = 为已有主密钥的终端换发新密钥
+help-posp-gateway-sam = SAM 卡
+    .examples =
+        posp-gateway sam add 000000000001 --terminal T0000001
+help-posp-gateway-sam-add = 此 SAM 卡自此在该终端使用
+    .examples =
+        posp-gateway sam add 000000000001 --terminal T0000001
+        posp-gateway sam add 000000000001 --terminal T0000001 --from "2026-11-22 06:00:00"
+help-posp-gateway-sam-add-sam = SAM 卡的终端机编号，12 位十六进制
+help-posp-gateway-sam-add-terminal = 所在终端
+help-posp-gateway-sam-add-from = 起始时间（本地）；默认为现在
+help-posp-gateway-sam-retry = 补记因 SAM 卡未登记而挂起的记录
+    .examples =
+        posp-gateway sam retry 000000000001
+help-posp-gateway-sam-retry-sam = SAM 卡的终端机编号，12 位十六进制
+help-posp-gateway-issuer = 电子钱包发卡方
+    .examples =
+        posp-gateway issuer add issuer.toml
+help-posp-gateway-issuer-add = 登记发卡方并导入其密钥
+    .examples =
+        posp-gateway issuer add issuer.toml
+help-posp-gateway-issuer-add-file = 密钥文件，由 card-applet-sim 生成
+help-posp-gateway-card = 电子钱包
+    .examples =
+        posp-gateway card add 62170000001234567890 --issuer 5441504C494E4500
+help-posp-gateway-card-add = 登记已发行的钱包
+    .examples =
+        posp-gateway card add 62170000001234567890 --issuer 5441504C494E4500 --funding bank:1
+help-posp-gateway-card-add-asn = 序列号，20 位十六进制
+help-posp-gateway-card-add-issuer = 发卡方，16 位十六进制
+help-posp-gateway-card-add-key-version = 密钥版本
+help-posp-gateway-card-add-funding = 充值所用账户，例如 bank:1
+help-posp-gateway-card-deny = 将卡列入或移出止付名单
+    .examples =
+        posp-gateway card deny 62170000001234567890 --issuer 5441504C494E4500
+        posp-gateway card deny 62170000001234567890 --issuer 5441504C494E4500 --lift
+help-posp-gateway-card-deny-asn = 序列号，20 位十六进制
+help-posp-gateway-card-deny-issuer = 发卡方，16 位十六进制
+help-posp-gateway-card-deny-lift = 移出名单
+help-posp-gateway-funding = 持卡人账户
+    .examples =
+        posp-gateway funding add bank:1
+help-posp-gateway-funding-add = 开立持卡人账户
+    .examples =
+        posp-gateway funding add bank:1
+        posp-gateway funding add carrier:138 --currency CNY
+help-posp-gateway-funding-add-account = bank:编号、third-party:编号 或 carrier:编号
+help-posp-gateway-funding-add-currency = 账户币种
+help-posp-gateway-funding-deposit = 记入持卡人账户的到账资金
+    .examples =
+        posp-gateway funding deposit bank:1 500.00 --reference 1
+help-posp-gateway-funding-deposit-account = bank:编号、third-party:编号 或 carrier:编号
+help-posp-gateway-funding-deposit-amount = 金额，例如 500.00
+help-posp-gateway-funding-deposit-currency = 账户币种
+help-posp-gateway-funding-deposit-reference = 这笔到账的唯一编号；重复的编号不会再次记账
+help-posp-gateway-report = 报表
+    .examples =
+        posp-gateway report merchant M1
+        posp-gateway report batch T0000001
+help-posp-gateway-report-merchant = 商户对账单
+    .examples =
+        posp-gateway report merchant M1
+        posp-gateway report merchant M1 --from 2026-11-01 --to 2026-11-30
+help-posp-gateway-report-merchant-merchant = 商户号
+help-posp-gateway-report-merchant-from = 第一天，YYYY-MM-DD
+help-posp-gateway-report-merchant-to = 最后一天，YYYY-MM-DD
+help-posp-gateway-report-batch = 批次：双方总计与每一笔差异
+    .examples =
+        posp-gateway report batch T0000001
+        posp-gateway report batch T0000001 17
+help-posp-gateway-report-batch-terminal = 终端号
+help-posp-gateway-report-batch-batch = 批次号；默认为当前批次或上一批次
+help-posp-gateway-report-card = 账务所知的卡片状况
+    .examples =
+        posp-gateway report card 62170000001234567890 --issuer 5441504C494E4500
+help-posp-gateway-report-card-asn = 序列号，20 位十六进制
+help-posp-gateway-report-card-issuer = 发卡方，16 位十六进制
+help-posp-gateway-report-alerts = 最新告警
+    .examples =
+        posp-gateway report alerts --limit 10
+help-posp-gateway-report-alerts-limit = 最多列出的条数
+help-posp-gateway-audit = 重新推导全部账目，证明没有多出或缺少
+    .examples =
+        posp-gateway audit
+        posp-gateway --json audit
+help-posp-gateway-settle = 了结已足够久的未决脱机扣款
+    .examples =
+        posp-gateway settle
+        posp-gateway settle --older-than 14
+help-posp-gateway-settle-older-than = 多久以前，单位为天
+help-posp-gateway-doctor = 检查配置、数据库、密钥、地址和时钟
+    .examples =
+        posp-gateway doctor
+help-posp-gateway-completions = 打印 shell 补全脚本
+    .examples =
+        posp-gateway completions bash > /etc/bash_completion.d/posp-gateway
+help-posp-gateway-completions-shell = bash、zsh、fish、elvish 或 powershell
+
+gateway-init = 已写出 { $config } 和空数据库 { $database }。
+    请将 { $master } 另行保管：它能打开密钥文件。下一步：merchant add、terminal add、issuer add、serve。
+gateway-listening = 正在 { $address } 等待终端
+gateway-stopped = 已停止：应答均已发出，账务已关闭。
+gateway-running = 运行中：{ $connections } 个连接，{ $terminals } 台终端已签到
+gateway-registered = 完成：{ $what } { $name }
+gateway-existed = 原已如此：{ $what } { $name }
+gateway-what-merchant = 商户
+gateway-what-terminal = 终端
+gateway-what-sam = SAM 卡
+gateway-what-issuer = 发卡方
+gateway-what-card = 卡
+gateway-what-funding = 账户
+gateway-what-deposit = 到账
+gateway-provisioned = 终端 { $terminal } 已登记。一次性代码仅此刻显示：
+
+    { "  " }{ $code }
+
+gateway-provisioned-file = 请将 { $file } 带到终端，代码另行传递。
+gateway-counted-records = 已补记 { $count } 条挂起记录。
+gateway-counted-uncertain = 已了结 { $count } 笔未决脱机扣款。
+gateway-statement = { $merchant } { $name } 的对账单
+gateway-payable = 共 { $count } 行，应付商户：{ $payable }
+gateway-line-purchase = 消费
+gateway-line-returned = 退回
+gateway-line-purse-purchase = 钱包消费
+gateway-line-load = 现金充值或退回钱包
+gateway-line-clearing = 已付出
+gateway-line-adjustment = 更正
+gateway-batch = 终端 { $terminal } 的批次 { $batch }，{ $state }
+gateway-batch-open = 未结
+gateway-batch-uploading = 总计不符，终端正在上送
+gateway-batch-closed = 已结
+gateway-debits = 借记
+gateway-credits = 贷记
+gateway-loads = 充值
+gateway-totals = { $name }：主机 { $host }，终端 { $terminal }（最小货币单位 / 笔数）
+gateway-difference = 不符：{ $key }：主机 { $host }，终端 { $terminal }
+gateway-absent = 无
+gateway-card = 卡 { $card }，{ $state }：已充值 { $loaded }，已消费 { $spent }，未确认充值 { $open }（最小货币单位）
+gateway-card-denied = 在止付名单上
+gateway-card-active = 正常
+gateway-no-alerts = 没有告警。
+gateway-audit-counts = 已重新推导：{ $commits } 次提交、{ $transfers } 笔转账、{ $transactions } 笔交易、{ $records } 条脱机记录、{ $cards } 张卡
+gateway-audit-turnover = 借方合计 = 贷方合计 = { $amount }
+gateway-audit-float = 发卡方 { $issuer }：卡上余额 { $posted } = 充值 − 消费；未确认充值冻结 { $pending }
+gateway-audit-head = 提交链完整，直至 { $head }
+gateway-audit-clean = 账务平衡：没有多出，也没有缺少。
+gateway-audit-exceptions = 发现 { $count } 处异常：请停止结算，保留数据库，查明原因。
