@@ -11,5 +11,6 @@ pub mod ascii_1987;
 pub mod bench;
 pub mod daemon;
 pub mod python;
+pub mod shop;
 pub mod sim;
 pub mod virtual_card;
