@@ -281,7 +281,13 @@ fn add_card<S: Store>(
     {
         return refused(AdminRefusal::NoFunding);
     }
-    let old = working.card(id)?.map(|old| (old.key_version, old.funding));
+    let known = working.card(id)?;
+    // A card that its records made known before it was registered: what they said about it stays.
+    if let Some(card) = known.filter(|card| card.funding.is_none() && funding.is_some()) {
+        working.put(Record::Card(crate::store::Card { funding, key_version, ..card }));
+        return Ok(AdminAnswer::Done);
+    }
+    let old = known.map(|old| (old.key_version, old.funding));
     if let Some(answer) = created_or(old, &(key_version, funding)) {
         return Ok(answer);
     }

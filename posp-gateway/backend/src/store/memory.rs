@@ -2,7 +2,6 @@
 
 use super::{Batch, Heads, Key, Link, Outcome, Record, Scan, Store, StoreFault, Visit};
 use crate::accounts::{Hold, HoldState};
-use crate::report::BatchState;
 use protocol::time::Wall;
 use std::collections::BTreeMap;
 
@@ -59,6 +58,9 @@ impl Store for MemoryStore {
         let wanted = |record: &&Record| match (scan, *record) {
             (Scan::Transfers(from), Record::Transfer(it)) => it.seq >= from,
             (Scan::Transactions(from, to), Record::Transaction(it)) => it.seq >= from && it.seq <= to,
+            (Scan::OfBatch(terminal, number), Record::Transaction(it)) => {
+                (terminal, number) == (it.identity.terminal, it.identity.batch)
+            }
             (Scan::Links(from), Record::Link(it)) => it.number >= from,
             (Scan::Uploads(terminal, number), Record::Upload(of, batch, _)) => {
                 (terminal, number) == (*of, *batch)
@@ -90,17 +92,6 @@ impl Store for MemoryStore {
         let (link, heads) = Link::of(batch, &self.heads);
         for change in &batch.changes {
             self.records.insert(change.key(), change.clone());
-        }
-        for change in &batch.changes {
-            if let Record::Batch(closed) = change
-                && closed.state == BatchState::Closed
-            {
-                let of = |key: &Key| {
-                    matches!(key, Key::Identity(identity)
-                        if (identity.terminal, identity.batch) == (closed.terminal, closed.number))
-                };
-                self.records.retain(|key, _| !of(key));
-            }
         }
         self.records.insert(Key::Link(link.number), Record::Link(link));
         self.heads = heads;

@@ -119,6 +119,8 @@ pub enum Scan {
     Transfers(TransferSeq),
     /// Transactions in this range, both ends included.
     Transactions(TransactionSeq, TransactionSeq),
+    /// Transactions of a terminal's batch.
+    OfBatch(protocol::ids::TerminalId, protocol::ids::BatchNo),
     /// Links from this number on.
     Links(CommitNo),
     /// Accounts.

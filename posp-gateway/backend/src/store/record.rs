@@ -42,7 +42,7 @@ pub enum Key {
     Hold(TransferSeq),
     /// A transaction.
     Transaction(TransactionSeq),
-    /// The transaction with an identity, of a batch that is not closed.
+    /// The transaction with an identity.
     Identity(Identity),
     /// A terminal's batch.
     Batch(TerminalId, BatchNo),
@@ -87,7 +87,7 @@ pub enum Record {
     Hold(Hold),
     /// A transaction.
     Transaction(Box<Transaction>),
-    /// The transaction of an identity. A store keeps it for batches that are not closed and derives it from the transactions.
+    /// The transaction of an identity: an index over the transactions, kept as the store likes.
     Identity(Identity, TransactionSeq),
     /// A terminal's batch.
     Batch(Box<BatchRecord>),

@@ -124,7 +124,7 @@ impl<'s, S: Store> Working<'s, S> {
     getters! {
         /// A transaction by number.
         transaction(seq: TransactionSeq) -> Transaction = Key::Transaction(seq), Record::Transaction(it) => *it;
-        /// The number of the transaction with this identity, if its batch is not closed.
+        /// The number of the transaction with this identity.
         by_identity(identity: Identity) -> TransactionSeq = Key::Identity(identity), Record::Identity(_, seq) => seq;
         /// A terminal's batch.
         batch(terminal: TerminalId, number: BatchNo) -> BatchRecord = Key::Batch(terminal, number), Record::Batch(it) => *it;
@@ -185,33 +185,30 @@ impl<'s, S: Store> Working<'s, S> {
         Ok(items.into_values().collect())
     }
 
-    /// Transactions `from..=to` as they stand, those of this working set included, ascending.
+    /// The transactions of a batch as they stand, those of this working set included, ascending.
     ///
     /// # Errors
     /// The store failed.
-    pub fn transactions(
+    pub fn of_batch(
         &mut self,
-        from: TransactionSeq,
-        to: TransactionSeq,
-        visit: &mut dyn FnMut(&Transaction),
-    ) -> Result<(), StoreFault> {
-        let staged = &self.staged;
-        let first_new = self.store.heads().transaction;
-        self.store.scan(super::Scan::Transactions(from, to), &mut |record| {
-            if let Record::Transaction(old) = record {
-                match staged.get(&Key::Transaction(old.seq)) {
-                    Some(Record::Transaction(new)) => visit(new),
-                    _ => visit(&old),
-                }
+        terminal: TerminalId,
+        number: BatchNo,
+    ) -> Result<Vec<Transaction>, StoreFault> {
+        let mut found = std::collections::BTreeMap::new();
+        self.store.scan(super::Scan::OfBatch(terminal, number), &mut |record| {
+            if let Record::Transaction(it) = record {
+                found.insert(it.seq, *it);
             }
             ControlFlow::Continue(())
         })?;
-        for seq in first_new.0.max(from.0)..=to.0.min(self.next_transaction.0) {
-            if let Some(Record::Transaction(new)) = staged.get(&Key::Transaction(TransactionSeq(seq))) {
-                visit(new);
+        for record in self.staged.values() {
+            if let Record::Transaction(it) = record
+                && (it.identity.terminal, it.identity.batch) == (terminal, number)
+            {
+                found.insert(it.seq, it.as_ref().clone());
             }
         }
-        Ok(())
+        Ok(found.into_values().collect())
     }
 
     /// Whether nothing was changed.

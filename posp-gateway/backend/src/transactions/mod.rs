@@ -248,23 +248,15 @@ fn repeated(desk: &Desk<'_>, known: &Transaction, digest: ContentDigest) -> Host
     answer_of(known, true)
 }
 
-/// The transaction with this identity: of a batch that is not closed from the index, of a closed one by going through the batch.
+/// The transaction with this identity.
 fn find<S: Store>(
     working: &mut Working<'_, S>,
     identity: &Identity,
 ) -> Result<Option<Transaction>, StoreFault> {
-    if let Some(seq) = working.by_identity(*identity)? {
-        return working.transaction(seq);
+    match working.by_identity(*identity)? {
+        Some(seq) => working.transaction(seq),
+        None => Ok(None),
     }
-    let batch = working.batch(identity.terminal, identity.batch)?;
-    let Some(batch) = batch.filter(|batch| batch.state == BatchState::Closed) else { return Ok(None) };
-    let mut found = None;
-    working.transactions(batch.first, batch.last, &mut |transaction| {
-        if transaction.identity == *identity {
-            found = Some(transaction.clone());
-        }
-    })?;
-    Ok(found)
 }
 
 /// The batch that a new message belongs to: the open one, or a new one if none is open and the number moves forward.

@@ -93,7 +93,7 @@ fn host_items<S: Store>(
     desked: &Desked<'_>,
 ) -> Result<Vec<UploadItem>, StoreFault> {
     let mut items = Vec::new();
-    for transaction in of_batch(working, desked)? {
+    for transaction in working.of_batch(desked.batch.terminal, desked.batch.number)? {
         let side = match (transaction.kind, transaction.state) {
             (_, TransactionState::Declined | TransactionState::Reversed | TransactionState::Disputed) => {
                 continue;
@@ -135,28 +135,13 @@ fn records_of<S: Store>(
     Ok(())
 }
 
-/// The batch's transactions, the present one not included.
-fn of_batch<S: Store>(
-    working: &mut Working<'_, S>,
-    desked: &Desked<'_>,
-) -> Result<Vec<Transaction>, StoreFault> {
-    let mut found = Vec::new();
-    let (terminal, number) = (desked.batch.terminal, desked.batch.number);
-    working.transactions(desked.batch.first, desked.batch.last, &mut |transaction| {
-        if (transaction.identity.terminal, transaction.identity.batch) == (terminal, number) {
-            found.push(transaction.clone());
-        }
-    })?;
-    Ok(found)
-}
-
 /// Closes the batch: what was held for its purchases is posted.
 fn close<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
     desked: &mut Desked<'_>,
 ) -> Result<(), StoreFault> {
-    for transaction in of_batch(working, desked)? {
+    for transaction in working.of_batch(desked.batch.terminal, desked.batch.number)? {
         let authorised = transaction.kind == TransactionKind::Purchase
             && transaction.state == TransactionState::Authorised;
         let (true, Some(hold)) = (authorised, transaction.transfer) else { continue };

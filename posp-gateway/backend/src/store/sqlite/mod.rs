@@ -131,6 +131,19 @@ impl SqliteStore {
         for change in &batch.changes {
             write::put(&transaction, change)?;
         }
+        for change in &batch.changes {
+            if let Record::Batch(closed) = change
+                && closed.state == BatchState::Closed
+            {
+                let place = (closed.terminal, closed.number);
+                let before = self.identities.get(&place).into_iter().flatten().map(|(of, seq)| (*of, *seq));
+                let now = batch.changes.iter().filter_map(|change| match change {
+                    Record::Identity(of, seq) if (of.terminal, of.batch) == place => Some((*of, *seq)),
+                    _ => None,
+                });
+                write::close_batch(&transaction, before.chain(now))?;
+            }
+        }
         write::put(&transaction, &Record::Link(*link))?;
         // Dropped without this line, the transaction is rolled back.
         sql(transaction.commit())
@@ -252,8 +265,10 @@ impl Store for SqliteStore {
     fn get(&mut self, key: &Key) -> Result<Option<Record>, StoreFault> {
         if let Key::Identity(identity) = key {
             let place = (identity.terminal, identity.batch);
-            let seq = self.identities.get(&place).and_then(|of_batch| of_batch.get(identity));
-            return Ok(seq.map(|seq| Record::Identity(*identity, *seq)));
+            if let Some(open) = self.identities.get(&place) {
+                return Ok(open.get(identity).map(|seq| Record::Identity(*identity, *seq)));
+            }
+            return read::get(&self.connection, key);
         }
         if let Some(record) = self.cache.get(key) {
             return Ok(Some(record.clone()));
@@ -273,6 +288,18 @@ impl Store for SqliteStore {
     }
 
     fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
+        if let Scan::OfBatch(terminal, number) = scan
+            && let Some(open) = self.identities.get(&(terminal, number))
+        {
+            let seqs: std::collections::BTreeSet<TransactionSeq> = open.values().copied().collect();
+            for seq in seqs {
+                let record = read::get(&self.connection, &Key::Transaction(seq))?;
+                if visit(record.ok_or(StoreFault::Damaged { what: "transactions" })?).is_break() {
+                    break;
+                }
+            }
+            return Ok(());
+        }
         scan::scan(&self.connection, scan, visit)
     }
 

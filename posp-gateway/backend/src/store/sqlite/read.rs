@@ -429,7 +429,7 @@ pub(super) fn get(connection: &Connection, key: &Key) -> Result<Option<Record>, 
             let read = |c: &mut Columns<'_, '_>| transaction(c).map(|it| Record::Transaction(Box::new(it)));
             one(connection, sql, [int(seq.0)], "transactions", read)
         }
-        Key::Identity(_) => Ok(None),
+        Key::Identity(identity) => closed_identity(connection, identity),
         Key::Batch(terminal, number) => {
             let sql = "SELECT * FROM batches WHERE terminal = ?1 AND number = ?2";
             let read = |c: &mut Columns<'_, '_>| batch(c).map(|it| Record::Batch(Box::new(it)));
@@ -463,6 +463,24 @@ pub(super) fn get(connection: &Connection, key: &Key) -> Result<Option<Record>, 
         }
         registered => get_registered(connection, registered),
     }
+}
+
+/// The transaction of an identity whose batch is closed.
+fn closed_identity(connection: &Connection, identity: &Identity) -> Result<Option<Record>, StoreFault> {
+    use super::write::text;
+    let sql = "SELECT t.seq FROM batch_items i JOIN transactions t ON t.seq = i.seq
+               WHERE i.terminal = ?1 AND i.number = ?2 AND i.trace = ?3 AND t.merchant = ?4 AND t.acquirer = ?5";
+    let (terminal, merchant) = (identity.terminal.to_bytes(), identity.merchant.to_bytes());
+    let params = params![
+        text(&terminal),
+        identity.batch.0,
+        identity.trace.0,
+        text(&merchant),
+        int(identity.acquirer.0)
+    ];
+    one(connection, sql, params, "batch_items", |c| {
+        Some(Record::Identity(*identity, TransactionSeq(c.int()?)))
+    })
 }
 
 /// The records that operators make.

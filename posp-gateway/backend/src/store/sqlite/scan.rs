@@ -28,6 +28,13 @@ pub(super) fn scan(
             let read = |c: &mut Columns<'_, '_>| transaction(c).map(|it| Record::Transaction(Box::new(it)));
             all(connection, sql, [int(from.0), to], "transactions", read, visit)
         }
+        Scan::OfBatch(terminal, number) => {
+            let sql = "SELECT t.* FROM batch_items i JOIN transactions t ON t.seq = i.seq
+                       WHERE i.terminal = ?1 AND i.number = ?2 ORDER BY i.seq";
+            let bytes = terminal.to_bytes();
+            let read = |c: &mut Columns<'_, '_>| transaction(c).map(|it| Record::Transaction(Box::new(it)));
+            all(connection, sql, params![super::write::text(&bytes), number.0], "transactions", read, visit)
+        }
         Scan::Links(from) => {
             let sql = "SELECT * FROM links WHERE number >= ?1 ORDER BY number";
             all(connection, sql, [int(from.0)], "links", |c| link_of(c).map(Record::Link), visit)

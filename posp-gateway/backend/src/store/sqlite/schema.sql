@@ -88,6 +88,15 @@ CREATE TABLE batches (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX batches_open ON batches (first) WHERE state <> 2;
 
+-- The index of closed batches, written when a batch closes: neighbours stay neighbours. Open batches are indexed in memory.
+CREATE TABLE batch_items (
+    terminal TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    trace INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (terminal, number, trace, seq)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE uploads (
     terminal TEXT NOT NULL,
     number INTEGER NOT NULL,

@@ -1,8 +1,8 @@
 //! Records into rows. Every statement is prepared once and kept.
 
 use super::codec;
-use crate::accounts::{Account, AccountId, Hold, HoldState, Transfer, TransferKind};
-use crate::api::{Alert, CardStatus};
+use crate::accounts::{Account, AccountId, Hold, HoldState, TransactionSeq, Transfer, TransferKind};
+use crate::api::{Alert, CardStatus, Identity};
 use crate::report::BatchState;
 use crate::store::{
     AlertNo, BatchRecord, Card, Link, Load, OfflineRecord, Record, Sam, StoreFault, Transaction,
@@ -72,6 +72,20 @@ pub(super) fn put(connection: &Connection, record: &Record) -> Result<(), StoreF
         registered => put_registered(connection, registered),
     };
     written.map_err(|error| super::fault(&error))
+}
+
+/// The index of a batch that closes.
+pub(super) fn close_batch(
+    connection: &Connection,
+    items: impl Iterator<Item = (Identity, TransactionSeq)>,
+) -> Result<(), StoreFault> {
+    for (of, seq) in items {
+        let terminal = of.terminal.to_bytes();
+        let params = params![text(&terminal), of.batch.0, of.trace.0, int(seq.0)];
+        run(connection, "INSERT INTO batch_items VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING", params)
+            .map_err(|error| super::fault(&error))?;
+    }
+    Ok(())
 }
 
 /// The records that operators make.
