@@ -28,7 +28,7 @@ const MEASURED: Duration = Duration::from_secs(8);
 /// Traces of a batch; then the terminal's next batch would begin.
 const TRACES: u32 = 999_999;
 
-pub(super) fn measure() -> anyhow::Result<Vec<Row>> {
+pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     let folder = folder()?;
     let path = folder.join("ledger");
     let keys = Arc::new(SoftKeys::in_memory(Box::new(|out| {

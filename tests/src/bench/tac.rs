@@ -16,7 +16,7 @@ const UPPER: [Factor; 1] = [Factor([0x31; 8])];
 /// Messages in turn, so that no card's keys stay in a cache by accident.
 const MESSAGES: u32 = 512;
 
-pub(super) fn measure() -> anyhow::Result<Vec<Row>> {
+pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     let work = "offline record parsed from field 58 and its TAC verified, one core";
     Ok(vec![
         Row::new("B8", work, verified_per_second(Suite::Aes)?, Unit::PerSecond),

@@ -319,3 +319,20 @@ pub(super) fn suite_00_works_the_same<S: Store>(store: S) {
     };
     assert_eq!(world.admin(unknown), AdminAnswer::Refused(AdminRefusal::NoFunding));
 }
+
+pub(super) fn a_load_by_cash_is_owed_by_the_merchant<S: Store>(store: S) {
+    let mut world = World::new(store);
+    let mut card = world.card(1);
+    for (source, amount) in [(LoadSource::Cash, 2_000), (LoadSource::Refund, 500)] {
+        let request = card.request(amount, SAM_1);
+        let answer = world.send(HostBody::Load { source, request });
+        assert_eq!(answer.code, code("00"));
+        let receipt = card.credit(amount, SAM_1, answer.moment);
+        assert_eq!(world.confirm(receipt).code, code("00"));
+    }
+    assert_eq!(world.payable(shop()), -2_500);
+    let record = card.pay(700, SAM_1, 1);
+    assert_eq!(world.upload(&[record]), ["00"]);
+    assert_eq!(world.payable(shop()), -1_800);
+    assert_eq!(float(&mut world), (1_800, 0));
+}

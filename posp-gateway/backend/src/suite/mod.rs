@@ -80,6 +80,7 @@ on_every_store! {
     cards::a_load_request_at_the_same_counter_releases_the_one_before
     cards::a_load_confirmed_after_its_release_is_paid_by_the_payer_or_the_issuer
     cards::a_load_request_that_is_not_the_cards_own_is_refused
+    cards::a_load_by_cash_is_owed_by_the_merchant
     cards::offline_records_are_booked_once_whoever_brings_them
     cards::a_tampered_record_is_refused_and_does_not_take_the_number
     cards::a_cloned_card_is_found_both_merchants_are_paid_and_it_is_denied
