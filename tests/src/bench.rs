@@ -8,6 +8,7 @@ pub mod codec;
 mod ledger;
 mod sampling;
 mod tac;
+mod tap;
 
 pub use sampling::{Sampling, rate};
 
@@ -96,12 +97,15 @@ pub type Measure = fn() -> anyhow::Result<Vec<Row>>;
 pub const MEASURES: &[(&str, Measure)] = &[
     ("B1", codec::measure),
     ("B3/engine", ledger::measure),
+    ("B5", tap::measure_software),
+    ("B6/tap", tap::measure),
     ("B6/apdu", apdu::measure),
     ("B8", tac::measure),
 ];
 
 /// The measures that run in a second process in namespaces, by the same ids.
-pub const MEASURES_INSIDE: &[(&str, Measure)] = &[("B6/apdu", apdu::measure_inside)];
+pub const MEASURES_INSIDE: &[(&str, Measure)] =
+    &[("B6/apdu", apdu::measure_inside), ("B6/tap", tap::measure_inside)];
 
 /// The value below which `percentile` per cent of the samples lie; zero without samples. Sorts them.
 #[must_use]
