@@ -178,6 +178,8 @@ impl App<'_> {
         if !from_environment && !data.master_key.exists() {
             write_master_key(&data.master_key)?;
         }
+        // Made here, so that it and what SQLite puts beside it are for their owner's eyes only.
+        private_file(&data.database).map_err(|error| console::config::disk(&data.database, error))?;
         drop(self.open(&settings)?);
         let made = Made {
             config: self.cli.config.clone(),
@@ -299,14 +301,15 @@ impl App<'_> {
         let address = server.address();
         let human = self.console.texts().say_with("gateway-listening", &Args::new().with("address", address));
         let result = Listening { listening: address.to_string(), terminals: 0 };
-        self.console.result("serve", &result, &human)?;
+        // Who started us may have stopped listening to us; terminals have not.
+        let _ = self.console.result("serve", &result, &human);
         let signal = runtime.block_on(until_stopped(&server))?;
         tracing::info!(signal, "stopping");
         // Operations end first: they wait for the writer.
         drop(control);
         runtime.block_on(server.stop());
         let human = self.console.texts().say("gateway-stopped");
-        self.console.result("serve", &Stopped { stopped: true }, &human)?;
+        let _ = self.console.result("serve", &Stopped { stopped: true }, &human);
         Ok(Exit::Success)
     }
 

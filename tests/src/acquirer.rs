@@ -258,8 +258,16 @@ impl TestTerminal {
     /// Nobody listens.
     #[must_use]
     pub fn new(address: SocketAddr, n: u32, tmk: Secret<16>) -> Self {
-        let stream = connect(address).expect("somebody listens");
-        Self {
+        Self::connect(address, n, tmk).expect("somebody listens")
+    }
+
+    /// Connects; not signed in.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub fn connect(address: SocketAddr, n: u32, tmk: Secret<16>) -> std::io::Result<Self> {
+        let stream = connect(address)?;
+        Ok(Self {
             id: terminal_id(n),
             merchant: merchant_id(n),
             tmk,
@@ -268,7 +276,7 @@ impl TestTerminal {
             trace: Stan(0),
             address,
             stream,
-        }
+        })
     }
 
     /// Connects anew; keys, batch and trace stay.

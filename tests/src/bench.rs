@@ -5,6 +5,7 @@
 
 mod apdu;
 pub mod codec;
+mod host;
 mod ledger;
 mod sampling;
 mod tac;
@@ -96,6 +97,8 @@ pub type Measure = fn() -> anyhow::Result<Vec<Row>>;
 /// Every measure: the id that chooses it, and the function. An id chooses all rows that begin with it.
 pub const MEASURES: &[(&str, Measure)] = &[
     ("B1", codec::measure),
+    ("B2", host::echoes),
+    ("B3", host::durable),
     ("B3/engine", ledger::measure),
     ("B5", tap::measure_software),
     ("B6/tap", tap::measure),
