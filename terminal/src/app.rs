@@ -6,6 +6,7 @@ use crate::devices::Devices;
 use crate::doctor;
 use crate::driver::{Clock, Driver, Run, SystemClock};
 use crate::fault;
+use crate::host::{self, Host, Line};
 use crate::journal::{FILE_NAME, FREE_BYTES_MIN, Journal, Search, StoreFault, Sums, free_bytes};
 use crate::outcome::Context;
 use crate::receipt::{Receipt, Standing};
@@ -23,6 +24,9 @@ use protocol::money::{Amount, CardAmount};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::Write;
+use zeroize::Zeroizing;
+
+mod online;
 
 /// How long the same card has to come back after an interrupted debit, milliseconds.
 const SAME_CARD_MS: u64 = 30_000;
@@ -31,6 +35,9 @@ const SAME_CARD_MS: u64 = 30_000;
 pub type ListReaders = Box<dyn Fn() -> Result<Vec<String>, Failure>>;
 /// Opens the two slots.
 pub type OpenDevices = Box<dyn FnMut(&Settings) -> Result<Devices, Failure>>;
+
+/// Reads a line that must not be shown.
+pub type ReadSecret = Box<dyn FnMut() -> std::io::Result<Zeroizing<String>>>;
 
 /// The world around one call of the program: the real one, or a test's.
 pub struct World {
@@ -48,6 +55,10 @@ pub struct World {
     pub open: OpenDevices,
     /// Both clocks; `None`: the machine's.
     pub clock: Option<Box<dyn Clock>>,
+    /// Connects to the gateway.
+    pub dial: host::Dial,
+    /// Reads a PIN or a code that must not be shown, after the prompt was said.
+    pub secret: ReadSecret,
 }
 
 impl std::fmt::Debug for World {
@@ -75,6 +86,8 @@ impl World {
             readers: Box::new(listed),
             open: Box::new(|settings| Devices::open(&settings.reader)),
             clock: None,
+            dial: Box::new(host::tcp),
+            secret: Box::new(online::read_secret),
         }
     }
 }
@@ -123,6 +136,8 @@ struct Session {
     journal: Journal,
     devices: Devices,
     clock: Box<dyn Clock>,
+    /// The way to the gateway, for what needs it.
+    line: Option<Line>,
 }
 
 impl App<'_> {
@@ -131,6 +146,10 @@ impl App<'_> {
             Command::Init { print } => self.init(*print),
             Command::Balance { wait } => self.balance(*wait),
             Command::Sale { amount, wait } => self.sale(amount, *wait),
+            Command::Topup { amount, wait } => self.topup(amount, *wait),
+            Command::Upload { with_open } => self.upload(*with_open),
+            Command::Settle => self.settle(),
+            Command::Provision { file, replace } => self.provision(file, *replace),
             Command::History(history) => self.history(history),
             Command::Doctor => self.doctor(),
             Command::Completions { shell } => self.completions(*shell),
@@ -218,7 +237,7 @@ impl App<'_> {
         let path = settings.data.folder.join(FILE_NAME);
         let journal = Journal::open(&path).map_err(|fault| fault::store(&path, fault))?;
         let devices = (self.world.open)(settings)?;
-        Ok(Session { journal, devices, clock })
+        Ok(Session { journal, devices, clock, line: None })
     }
 
     fn identify(&mut self, settings: &Settings, session: &mut Session) -> Result<SamIdentity, Failure> {
@@ -240,8 +259,10 @@ impl App<'_> {
         // A prompt that cannot be shown must not stop a payment.
         let mut awaited = None;
         let mut show = |prompt| drop(show_prompt(console, prompt, amount, &mut awaited));
-        let Session { journal, devices, clock } = session;
-        Driver { devices, journal, deny_list: &deny_list, clock: &**clock, show: &mut show }.run(machine)
+        let Session { journal, devices, clock, line } = session;
+        let host = line.as_mut().map(|line| -> &mut dyn Host { line });
+        Driver { devices, journal, deny_list: &deny_list, clock: &**clock, host, show: &mut show }
+            .run(machine)
     }
 
     /// Tells how a flow ended.
@@ -327,6 +348,7 @@ impl App<'_> {
             }
             Err(_) => SystemClock::start(config::Zone::default()).now(),
         };
+        let online = settings.as_ref().ok().cloned();
         let patient = doctor::Patient {
             config_path: &self.cli.config,
             settings,
@@ -334,7 +356,10 @@ impl App<'_> {
             readers: &*self.world.readers,
             open: &mut *self.world.open,
         };
-        let checks = doctor::examine(self.console.texts(), patient);
+        let mut checks = doctor::examine(self.console.texts(), patient);
+        if let Some(settings) = online {
+            checks.extend(self.examine_host(&settings));
+        }
         let failed = checks.iter().filter(|check| check.verdict == doctor::Verdict::Bad).count();
         let mut text = doctor::lines(self.console.texts(), &checks);
         if failed == 0 {

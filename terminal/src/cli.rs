@@ -37,7 +37,24 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(WAIT_S))]
         wait: Option<u16>,
     },
+    Topup {
+        #[arg(value_name = "AMOUNT")]
+        amount: String,
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(WAIT_S))]
+        wait: Option<u16>,
+    },
+    Upload {
+        #[arg(long)]
+        with_open: bool,
+    },
+    Settle,
     History(History),
+    Provision {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[arg(long)]
+        replace: bool,
+    },
     Doctor,
     Completions {
         #[arg(value_name = "SHELL")]
@@ -72,6 +89,10 @@ impl Command {
             Self::Init { .. } => "init",
             Self::Balance { .. } => "balance",
             Self::Sale { .. } => "sale",
+            Self::Topup { .. } => "topup",
+            Self::Upload { .. } => "upload",
+            Self::Settle => "settle",
+            Self::Provision { .. } => "provision",
             Self::History(_) => "history",
             Self::Doctor => "doctor",
             Self::Completions { .. } => "completions",

@@ -38,6 +38,12 @@ pub struct Settings {
     /// Limits of a payment.
     #[serde(default)]
     pub sale: SaleSettings,
+    /// Limits of a load.
+    #[serde(default)]
+    pub topup: TopupSettings,
+    /// How patient the line to the gateway is.
+    #[serde(default)]
+    pub host: HostSettings,
     /// Where the journal is.
     #[serde(default)]
     pub data: DataSettings,
@@ -94,6 +100,32 @@ pub struct SaleSettings {
     pub limit: Option<String>,
     /// File of refused cards; empty: none.
     pub deny_list: PathBuf,
+}
+
+/// Limits of a load.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TopupSettings {
+    /// Most that one load may bring, in the terminal's currency; `None`: what a card's amount field holds.
+    pub limit: Option<String>,
+}
+
+/// How patient the line to the gateway is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostSettings {
+    /// Seconds for an answer.
+    #[serde(deserialize_with = "host_s")]
+    pub reply_s: u16,
+    /// Seconds for a connection.
+    #[serde(deserialize_with = "host_s")]
+    pub connect_s: u16,
+}
+
+impl Default for HostSettings {
+    fn default() -> Self {
+        Self { reply_s: 20, connect_s: 5 }
+    }
 }
 
 /// Where the journal is.
@@ -201,6 +233,8 @@ impl Settings {
     ) -> Result<Self, Failure> {
         let mut settings: Self = console::config::load(path, ENVIRONMENT_PREFIX, environment)?;
         settings.profile().map_err(|reason| unfit(path, "sale.limit", reason))?;
+        let topup = settings.topup_limit().and_then(CardAmount::try_from);
+        topup.map_err(|reason| unfit(path, "topup.limit", reason))?;
         if !(1..=ISSUERS_MAX).contains(&settings.issuers.len()) {
             return Err(unfit(path, "issuer", "1 to 16 issuers are needed"));
         }
@@ -219,6 +253,17 @@ impl Settings {
     /// The configured text is no amount.
     pub fn limit(&self) -> Result<Amount, protocol::money::MoneyError> {
         match &self.sale.limit {
+            Some(text) => Amount::parse(text, self.terminal.currency),
+            None => Ok(Amount::new(u64::from(u32::MAX), self.terminal.currency)),
+        }
+    }
+
+    /// Most that one load may bring.
+    ///
+    /// # Errors
+    /// The configured text is no amount.
+    pub fn topup_limit(&self) -> Result<Amount, protocol::money::MoneyError> {
+        match &self.topup.limit {
             Some(text) => Amount::parse(text, self.terminal.currency),
             None => Ok(Amount::new(u64::from(u32::MAX), self.terminal.currency)),
         }
@@ -402,6 +447,15 @@ fn wait_s<'de, D: Deserializer<'de>>(source: D) -> Result<u16, D::Error> {
         Ok(seconds)
     } else {
         Err(de::Error::invalid_value(de::Unexpected::Unsigned(seconds.into()), &"1 to 3600 seconds"))
+    }
+}
+
+fn host_s<'de, D: Deserializer<'de>>(source: D) -> Result<u16, D::Error> {
+    let seconds = u16::deserialize(source)?;
+    if (1..=120).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(de::Error::invalid_value(de::Unexpected::Unsigned(seconds.into()), &"1 to 120 seconds"))
     }
 }
 

@@ -94,6 +94,44 @@ pub fn examine(texts: &Texts, patient: Patient<'_>) -> Vec<Check> {
     doctor.checks
 }
 
+/// What was found out about the gateway.
+#[derive(Debug)]
+pub struct HostFindings {
+    /// What waits for it.
+    pub waiting: flow::outbox::Waiting,
+    /// Where it is, and the open batch if it took the terminal's sign-in; `None`: the terminal is not provisioned.
+    pub gateway: Option<(String, Result<protocol::ids::BatchNo, Failure>)>,
+}
+
+/// The checks that need the gateway.
+#[must_use]
+pub fn examine_host(texts: &Texts, findings: Result<HostFindings, Failure>) -> Vec<Check> {
+    let mut doctor = Doctor { texts, checks: Vec::new() };
+    match findings {
+        Err(failure) => doctor.bad("host", &failure),
+        Ok(HostFindings { waiting, gateway }) => {
+            let args = Args::new()
+                .with("reversals", waiting.reversals)
+                .with("confirmations", waiting.confirmations)
+                .with("records", waiting.records)
+                .with("open", waiting.open);
+            if waiting.is_clear() {
+                doctor.good("outbox", &args);
+            } else {
+                doctor.add("outbox", Verdict::Note, "doctor-outbox-waits", &args);
+            }
+            match gateway {
+                None => doctor.add("host", Verdict::Note, "doctor-host-none", &Args::new()),
+                Some((_, Err(failure))) => doctor.bad("host", &failure),
+                Some((gateway, Ok(batch))) => {
+                    doctor.good("host", &Args::new().with("gateway", gateway).with("batch", batch));
+                }
+            }
+        }
+    }
+    doctor.checks
+}
+
 impl Doctor<'_> {
     fn add(&mut self, name: &'static str, verdict: Verdict, message: &str, args: &Args) {
         let what = self.texts.say_with(message, args);

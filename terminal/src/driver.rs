@@ -9,10 +9,12 @@
 use crate::config::Zone;
 use crate::devices::Devices;
 use crate::fault;
+use crate::host::{Host, Lost};
 use crate::journal::{Batch, Journal, StoreFault};
 use console::Failure;
-use flow::machine::{Order, Standing};
-use flow::record::{CardId, JournalEntry, RecordId};
+use flow::host::{Ask, NoReply};
+use flow::machine::{LoadReply, Order, Standing};
+use flow::record::{CardId, JournalEntry, LoadIntent, RecordId};
 use flow::{Event, Machine, Outcome, Prompt, Step};
 use hardware::{CardEvent, CardReader, ReaderError};
 use protocol::apdu::SHORT_ANSWER_BYTES_MAX;
@@ -71,6 +73,8 @@ pub struct Run {
     pub reader_fault: Option<ReaderError>,
     /// What became of interrupted debits on the way: their numbers.
     pub resolved: Vec<RecordId>,
+    /// Why the gateway gave no answer, if it was asked and did not.
+    pub no_reply: Option<NoReply>,
 }
 
 /// Everything a machine needs to run.
@@ -83,6 +87,8 @@ pub struct Driver<'d> {
     pub deny_list: &'d HashSet<(IssuerId, Factor)>,
     /// Both clocks.
     pub clock: &'d dyn Clock,
+    /// The gateway; `None`: there is none for this run, and what asks for it is told so.
+    pub host: Option<&'d mut dyn Host>,
     /// Shows a prompt; called when it changes.
     pub show: &'d mut dyn FnMut(Prompt),
 }
@@ -100,6 +106,7 @@ struct Memory {
     store_fault: Option<StoreFault>,
     reader_fault: Option<ReaderError>,
     resolved: Vec<RecordId>,
+    no_reply: Option<NoReply>,
     /// A card is believed to be in the field.
     present: bool,
     /// Power-ups since the card came.
@@ -122,6 +129,7 @@ enum Happened {
     Standing(Box<Standing>),
     Stored(RecordId),
     StoreFailed,
+    HostAnswer(Box<LoadReply>),
     HostLost,
     Cancel,
     Tick,
@@ -146,8 +154,8 @@ impl Driver<'_> {
                 Next::Done(outcome) => {
                     // The session is over either way; the next one connects anew.
                     let _ = self.devices.card.disconnect();
-                    let Memory { store_fault, reader_fault, resolved, .. } = memory;
-                    return Ok(Run { outcome, store_fault, reader_fault, resolved });
+                    let Memory { store_fault, reader_fault, resolved, no_reply, .. } = memory;
+                    return Ok(Run { outcome, store_fault, reader_fault, resolved, no_reply });
                 }
             };
             let heard = |length: &usize| answer.get(..*length).unwrap_or_default();
@@ -160,6 +168,7 @@ impl Driver<'_> {
                 Happened::Standing(standing) => Event::Standing(standing),
                 Happened::Stored(id) => Event::Stored(*id),
                 Happened::StoreFailed => Event::StoreFailed,
+                Happened::HostAnswer(reply) => Event::HostAnswer(reply),
                 Happened::HostLost => Event::HostLost,
                 Happened::Cancel => Event::Operator(Order::Cancel),
                 Happened::Tick => Event::Tick,
@@ -204,8 +213,7 @@ impl Driver<'_> {
                 Happened::Standing(Box::new(found.map_err(|fault| fault::store(self.journal.path(), fault))?))
             }
             Step::Store(entry) => self.store(entry, memory),
-            // There is no host session yet: a load cannot begin.
-            Step::AskHost(_) => Happened::HostLost,
+            Step::AskHost(intent) => self.ask_host(intent, memory),
             Step::Done(outcome) => return Ok(Next::Done(outcome)),
         }))
     }
@@ -214,10 +222,33 @@ impl Driver<'_> {
         let since = Wall(self.clock.now().wall.0.saturating_sub(REFUSED_MS));
         Ok(Standing {
             open: self.journal.open_debit(card)?,
-            open_load: None,
+            open_load: self.journal.open_load(card),
             denied: self.deny_list.contains(&(card.issuer, card.asn.factor())),
             refused: self.journal.gave_wrong_proof_since(card, since)?,
         })
+    }
+
+    fn ask_host(&mut self, intent: LoadIntent, memory: &mut Memory) -> Happened {
+        let Some(host) = &mut self.host else {
+            memory.no_reply = Some(NoReply::Unreachable);
+            return Happened::HostLost;
+        };
+        match host.ask(Ask::Load(intent), self.journal, self.clock) {
+            Ok(reply) => {
+                let (code, reference, consent) = (reply.code, reply.reference, reply.consent);
+                Happened::HostAnswer(Box::new(LoadReply { code, reference, consent }))
+            }
+            Err(Lost::NoReply(why)) => {
+                tracing::warn!(%why, "the gateway did not answer for a load");
+                memory.no_reply = Some(why);
+                Happened::HostLost
+            }
+            Err(Lost::Journal(fault)) => {
+                tracing::error!(%fault, "the journal refused what the gateway said");
+                memory.store_fault = Some(fault);
+                Happened::HostLost
+            }
+        }
     }
 
     fn store(&mut self, entry: JournalEntry, memory: &mut Memory) -> Happened {

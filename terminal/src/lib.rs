@@ -11,10 +11,14 @@ pub mod devices;
 pub mod doctor;
 pub mod driver;
 pub mod fault;
+pub mod host;
+pub mod identity;
 pub mod journal;
+pub mod load_receipt;
+pub mod online_report;
 pub mod outcome;
 pub mod receipt;
 pub mod report;
 pub mod words;
 
-pub use app::{ListReaders, OpenDevices, World, run};
+pub use app::{ListReaders, OpenDevices, ReadSecret, World, run};

@@ -75,7 +75,7 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn money(&self, amount: CardAmount) -> Amount {
+    pub(crate) fn money(&self, amount: CardAmount) -> Amount {
         amount.in_currency(self.settings.terminal.currency)
     }
 
@@ -141,7 +141,8 @@ impl Context<'_> {
         }
     }
 
-    fn decline(&self, decline: Decline) -> Failure {
+    /// Why a card was not charged or loaded.
+    pub(crate) fn decline(&self, decline: Decline) -> Failure {
         let refused = |code| Failure::new(code);
         match decline {
             Decline::NoPurse => refused(code::UNKNOWN_CARD),

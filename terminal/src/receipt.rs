@@ -140,19 +140,21 @@ impl Receipt {
     }
 }
 
-struct Paper<'a> {
-    texts: &'a Texts,
-    lines: String,
+/// A receipt in the making.
+pub(crate) struct Paper<'a> {
+    pub(crate) texts: &'a Texts,
+    pub(crate) lines: String,
 }
 
 impl Paper<'_> {
-    fn rule(&mut self) {
+    /// A line across.
+    pub(crate) fn rule(&mut self) {
         self.lines.push_str(&"-".repeat(COLUMNS));
         self.lines.push('\n');
     }
 
     /// In the middle; a text that is wider than the paper goes on below.
-    fn centred(&mut self, text: &str) {
+    pub(crate) fn centred(&mut self, text: &str) {
         let mut line = String::new();
         for letter in text.chars() {
             if columns(&line).saturating_add(columns(letter.encode_utf8(&mut [0; 4]))) > COLUMNS {
@@ -173,7 +175,7 @@ impl Paper<'_> {
     }
 
     /// Name on the left, value on the right; a value that does not fit beside its name goes below it.
-    fn row(&mut self, message: &str, value: &str) {
+    pub(crate) fn row(&mut self, message: &str, value: &str) {
         let name = self.texts.say(message);
         let used = columns(&name).saturating_add(columns(value));
         self.lines.push_str(&name);

@@ -17,6 +17,10 @@ pub(crate) enum Tear {
     BeforeDebit,
     /// INIT's answer is lost.
     AfterInit,
+    /// The credit does not reach the card.
+    BeforeCredit,
+    /// The credit is carried out, its answer lost.
+    AfterCredit,
 }
 
 pub(crate) struct PurseState {
@@ -37,6 +41,14 @@ pub(crate) struct PurseState {
     pending: Option<u32>,
     proven: Option<u16>,
     pub(crate) debits: u32,
+    /// Packed digits.
+    pub(crate) pin: Vec<u8>,
+    pub(crate) tries: u8,
+    verified: bool,
+    pub(crate) online: u16,
+    loading: Option<u32>,
+    loaded: Option<u16>,
+    pub(crate) credits: u32,
 }
 
 /// A purse that tests look at while it is in a reader.
@@ -60,6 +72,13 @@ impl Purse {
             pending: None,
             proven: None,
             debits: 0,
+            pin: vec![0x12, 0x34],
+            tries: 3,
+            verified: false,
+            online: 9,
+            loading: None,
+            loaded: None,
+            credits: 0,
         })))
     }
 
@@ -106,6 +125,50 @@ impl PurseState {
         answer(&data, StatusWord::OK, out)
     }
 
+    fn verify(&mut self, command: &Command<'_>, out: &mut [u8]) -> Exchange {
+        if self.tries == 0 {
+            return answer(&[], StatusWord::PIN_BLOCKED, out);
+        }
+        self.verified = command.data == self.pin;
+        self.tries = if self.verified { 3 } else { self.tries - 1 };
+        let sw = if self.verified { StatusWord::OK } else { StatusWord::with_tries_left(self.tries) };
+        answer(&[], sw, out)
+    }
+
+    fn init_load(&mut self, command: &Command<'_>, out: &mut [u8]) -> Exchange {
+        if !self.verified {
+            return answer(&[], StatusWord::CONDITIONS_NOT_SATISFIED, out);
+        }
+        self.loading = Some(u32::from_be_bytes(command.data[1..5].try_into().unwrap()));
+        let mut data = Vec::new();
+        data.extend(self.balance.to_be_bytes());
+        data.extend(self.online.to_be_bytes());
+        data.extend([self.key_version, self.algorithm]);
+        data.extend([[0x66; 8], [0xA1; 8]].concat());
+        answer(&data, StatusWord::OK, out)
+    }
+
+    fn credit(&mut self, command: &Command<'_>, out: &mut [u8]) -> Exchange {
+        if self.tear == Some(Tear::BeforeCredit) {
+            self.loading = None;
+            return self.breaks_off();
+        }
+        let Some(amount) = self.loading.take() else {
+            return answer(&[], StatusWord::NOT_ACCEPTED, out);
+        };
+        if !command.data.ends_with(&[0xB2; 8]) {
+            return answer(&[], StatusWord::MAC_WRONG, out);
+        }
+        self.balance += amount;
+        self.online += 1;
+        self.loaded = Some(self.online);
+        self.credits += 1;
+        if self.tear == Some(Tear::AfterCredit) {
+            return self.breaks_off();
+        }
+        answer(&[0x7C; 8], StatusWord::OK, out)
+    }
+
     fn debit(&mut self, out: &mut [u8]) -> Exchange {
         let Some(amount) = self.pending.take() else {
             return answer(&[], StatusWord::NOT_ACCEPTED, out);
@@ -142,6 +205,17 @@ impl MemoryCard for Purse {
             [0x80, 0x5C, 0x00, 0x02] => answer(&state.balance.to_be_bytes(), StatusWord::OK, out),
             [0x80, 0x50, 0x01 | 0x03, 0x02] => state.init(&command, out),
             [0x80, 0x54, 0x01, 0x00] => state.debit(out),
+            [0x00, 0x20, 0x00, 0x00] => state.verify(&command, out),
+            [0x80, 0x50, 0x00, 0x02] => state.init_load(&command, out),
+            [0x80, 0x52, 0x00, 0x00] => state.credit(&command, out),
+            [0x80, 0x5A, 0x00, 0x02] => {
+                let asked = u16::from_be_bytes(command.data.try_into().unwrap());
+                if state.loaded == Some(asked) {
+                    answer(&[[0; 8], [0x7C; 8]].concat(), StatusWord::OK, out)
+                } else {
+                    answer(&[], StatusWord::NO_PROVE_DATA, out)
+                }
+            }
             [0x80, 0x5A, 0x00, _] => {
                 let asked = u16::from_be_bytes(command.data.try_into().unwrap());
                 if state.proven == Some(asked) {

@@ -11,8 +11,14 @@ mod disk;
 #[cfg(test)]
 mod fakes;
 #[cfg(test)]
+mod gateway;
+#[cfg(test)]
 mod languages;
 #[cfg(test)]
+mod online;
+#[cfg(test)]
 mod payments;
+#[cfg(test)]
+mod provisioning;
 #[cfg(test)]
 mod till;

@@ -15,6 +15,7 @@ use std::time::Instant;
 use terminal::World;
 use terminal::devices::Devices;
 use terminal::driver::Clock;
+use terminal::host::Wire;
 
 /// 2026-11-22T10:30:05Z.
 pub(crate) const WALL: Wall = Wall(1_795_343_405_000);
@@ -66,6 +67,9 @@ impl Said {
 /// What opening the readers brings.
 pub(crate) type Opening = Box<dyn Fn() -> Result<Devices, Failure>>;
 
+/// Connects to a gateway.
+pub(crate) type Dialling = Box<dyn Fn(&str) -> io::Result<Box<dyn Wire>>>;
+
 pub(crate) struct Till {
     folder: tempfile::TempDir,
     pub(crate) wall: Wall,
@@ -114,6 +118,11 @@ impl Till {
     }
 
     pub(crate) fn run(&self, args: &[&str], open: Opening) -> Said {
+        self.dial(args, open, Box::new(|_| Err(io::ErrorKind::ConnectionRefused.into())))
+    }
+
+    /// Runs with a gateway to connect to.
+    pub(crate) fn dial(&self, args: &[&str], open: Opening, dial: Dialling) -> Said {
         let (out, err) = (Sink::default(), Sink::default());
         let config = self.config();
         let head = ["terminal", "--config", config.to_str().unwrap()];
@@ -125,6 +134,8 @@ impl Till {
             readers: Box::new(|| Ok(vec!["Test Reader 00 00".into(), "Test Reader 00 01".into()])),
             open: Box::new(move |_| open()),
             clock: Some(Box::new(TestClock { start: Instant::now(), wall: self.wall })),
+            dial: Box::new(move |address, _| dial(address)),
+            secret: Box::new(|| Err(io::ErrorKind::UnexpectedEof.into())),
         };
         let exit = terminal::run(world);
         Said { exit, out: out.text(), err: err.text() }

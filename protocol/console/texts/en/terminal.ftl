@@ -24,6 +24,30 @@ help-terminal-sale = Take an amount from a card's purse
         terminal --json sale 12.50
 help-terminal-sale-amount = Amount in the terminal's currency, for example 12.50
 help-terminal-sale-wait = Seconds to wait for a card
+help-terminal-topup = Load an amount onto a card's purse, with its PIN
+    .examples =
+        terminal topup 100.00
+        TAPLINE_PIN=… terminal --json topup 50
+        pin-pad | terminal topup 100.00 --wait 60
+help-terminal-topup-amount = Amount in the terminal's currency, for example 100.00
+help-terminal-topup-wait = Seconds to wait for a card
+help-terminal-upload = Send everything that waits to the acquirer's gateway
+    .examples =
+        terminal upload
+        terminal upload --with-open
+        terminal --json upload
+help-terminal-upload-with-open = Also send interrupted payments whose card did not come back, as uncertain
+help-terminal-settle = Send what waits, then compare the batch's totals with the gateway and close it
+    .examples =
+        terminal settle
+        terminal --json settle
+help-terminal-provision = Take the acquirer's provisioning file: identity, gateway and key
+    .examples =
+        terminal provision T0000001.toml
+        terminal provision T0000001.toml < one-time-code
+        terminal provision other.toml --replace
+help-terminal-provision-file = The file that the acquirer's “terminal add” wrote; its one-time code is asked for, or read from TAPLINE_CODE
+help-terminal-provision-replace = Become another terminal than before
 help-terminal-history = List and search payments
     .examples =
         terminal history
@@ -136,3 +160,51 @@ doctor-sam-good = { $reader }, terminal number { $number }, serial { $serial }
 doctor-deny-list-good = { $cards } card(s)
 doctor-skipped = not checked: { $reason }
 doctor-all-good = Everything a payment needs is in order.
+
+# The gateway: provision, topup, upload, settle.
+enter-code = One-time code (not shown while you type):
+enter-pin = PIN of the card (not shown while you type):
+provisioned = This is terminal { $terminal } of merchant { $merchant }; its gateway is { $gateway }.
+    .next = Delete the provisioning file; “terminal doctor” tries the gateway.
+host-connecting = Connecting to { $gateway }
+loaded = Loaded: { $amount }
+receipt-load = Load
+receipt-batch = Batch
+receipt-reference = Reference
+receipt-online = Online
+receipt-loaded = LOADED
+sent-reversal = reversal of load
+sent-confirmation = confirmation of load
+sent-payment = payment
+sent-done = { $kind } { $number }, { $amount }: taken ({ $code })
+sent-looked-at = { $kind } { $number }, { $amount }: taken with code { $code }; the acquirer looks at it
+sent-refused = { $kind } { $number }, { $amount }: REFUSED with code { $code }; it still waits, ask the acquirer
+sent-waits = { $kind } { $number }, { $amount }: not taken now ({ $code }); it still waits
+uploaded = { $sent } sent, { $waiting } still waiting; { $open } interrupted payment(s) wait for their card.
+settled-balanced = Batch { $batch } is settled: both sides counted the same.
+settled-differing = Batch { $batch } is closed, but the two sides DIFFER:
+settled-answer-lost = Batch { $batch } is closed; the gateway's answer got lost on the way.
+settled-terminal = terminal: { $payments } payment(s) { $paid }, { $refunds } refund(s) { $refunded }, { $loads } load(s) { $loaded }
+settled-gateway = gateway:  { $payments } payment(s) { $paid }, { $refunds } refund(s) { $refunded }, { $loads } load(s) { $loaded }
+settled-next = Batch { $batch } is open now.
+history-loads = Loads
+history-load = { $number }  { $date } { $time }  { $amount }  { $card }  { $state }
+history-host = Host
+load-sent = asked, to be reversed
+load-answered = not credited, to be reversed
+load-credit-sent = interrupted
+load-credited = loaded, to be confirmed
+load-refused = not credited, to be reversed
+load-unknown = uncertain, to be reported
+load-declined = declined
+load-reversed = reversed
+load-confirmed = loaded
+load-reported = uncertain, reported
+doctor-outbox = Outbox
+doctor-host = Gateway
+doctor-outbox-good = nothing waits for the gateway
+doctor-outbox-waits = { $reversals } reversal(s), { $confirmations } confirmation(s), { $records } payment(s) wait for the gateway
+    .next = Run “terminal upload” when the network is there.
+doctor-host-good = { $gateway } took the sign-in; batch { $batch } is open
+doctor-host-none = not provisioned: offline payments only
+    .next = Run “terminal provision FILE” with the acquirer's file to load cards, upload and settle.

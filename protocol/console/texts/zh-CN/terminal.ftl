@@ -24,6 +24,30 @@ help-terminal-sale = 从卡内钱包收款
         terminal --json sale 12.50
 help-terminal-sale-amount = 以终端货币计的金额，例如 12.50
 help-terminal-sale-wait = 等待刷卡的秒数
+help-terminal-topup = 凭密码向卡内钱包充值
+    .examples =
+        terminal topup 100.00
+        TAPLINE_PIN=… terminal --json topup 50
+        pin-pad | terminal topup 100.00 --wait 60
+help-terminal-topup-amount = 以终端货币计的金额，例如 100.00
+help-terminal-topup-wait = 等待刷卡的秒数
+help-terminal-upload = 将所有待送内容发送给收单方网关
+    .examples =
+        terminal upload
+        terminal upload --with-open
+        terminal --json upload
+help-terminal-upload-with-open = 同时将未再刷卡的中断付款按“结果未知”上送
+help-terminal-settle = 发送待送内容，与网关核对批次总计并结清
+    .examples =
+        terminal settle
+        terminal --json settle
+help-terminal-provision = 导入收单方的终端开通文件：身份、网关和密钥
+    .examples =
+        terminal provision T0000001.toml
+        terminal provision T0000001.toml < one-time-code
+        terminal provision other.toml --replace
+help-terminal-provision-file = 收单方“terminal add”生成的文件；一次性代码将提示输入，或取自 TAPLINE_CODE
+help-terminal-provision-replace = 更换为另一终端身份
 help-terminal-history = 列出和查找付款
     .examples =
         terminal history
@@ -136,3 +160,51 @@ doctor-sam-good = { $reader }，终端机编号 { $number }，序列号 { $seria
 doctor-deny-list-good = { $cards } 张卡
 doctor-skipped = 未检查：{ $reason }
 doctor-all-good = 付款所需的一切均正常。
+
+# 网关：开通、充值、上送、结算。
+enter-code = 一次性代码（输入时不显示）：
+enter-pin = 卡片密码（输入时不显示）：
+provisioned = 本终端为商户 { $merchant } 的 { $terminal }，网关为 { $gateway }。
+    .next = 请删除开通文件；可用“terminal doctor”检查网关。
+host-connecting = 正在连接 { $gateway }
+loaded = 已充值：{ $amount }
+receipt-load = 充值
+receipt-batch = 批次号
+receipt-reference = 参考号
+receipt-online = 联机
+receipt-loaded = 充值成功
+sent-reversal = 充值冲正
+sent-confirmation = 充值确认
+sent-payment = 付款
+sent-done = { $kind } { $number }，{ $amount }：已接受（{ $code }）
+sent-looked-at = { $kind } { $number }，{ $amount }：已接受，应答码 { $code }，由收单方核查
+sent-refused = { $kind } { $number }，{ $amount }：被拒绝，应答码 { $code }；仍待送，请询问收单方
+sent-waits = { $kind } { $number }，{ $amount }：暂未接受（{ $code }）；仍待送
+uploaded = 已送 { $sent } 项，待送 { $waiting } 项；{ $open } 笔中断付款等待原卡。
+settled-balanced = 批次 { $batch } 已结算：双方总计一致。
+settled-differing = 批次 { $batch } 已结清，但双方总计不一致：
+settled-answer-lost = 批次 { $batch } 已结清；网关的应答在途中丢失。
+settled-terminal = 终端：付款 { $payments } 笔 { $paid }，退款 { $refunds } 笔 { $refunded }，充值 { $loads } 笔 { $loaded }
+settled-gateway = 网关：付款 { $payments } 笔 { $paid }，退款 { $refunds } 笔 { $refunded }，充值 { $loads } 笔 { $loaded }
+settled-next = 当前批次为 { $batch }。
+history-loads = 充值
+history-load = { $number }  { $date } { $time }  { $amount }  { $card }  { $state }
+history-host = 主机
+load-sent = 已请求，待冲正
+load-answered = 未入卡，待冲正
+load-credit-sent = 中断
+load-credited = 已充值，待确认
+load-refused = 未入卡，待冲正
+load-unknown = 结果未知，待报告
+load-declined = 被拒绝
+load-reversed = 已冲正
+load-confirmed = 已充值
+load-reported = 结果未知，已报告
+doctor-outbox = 待送
+doctor-host = 网关
+doctor-outbox-good = 没有待送内容
+doctor-outbox-waits = 待送：冲正 { $reversals } 笔、确认 { $confirmations } 笔、付款 { $records } 笔
+    .next = 网络恢复后请运行“terminal upload”。
+doctor-host-good = { $gateway } 已接受签到；当前批次 { $batch }
+doctor-host-none = 未开通：仅能脱机付款
+    .next = 如需充值、上送和结算，请用收单方的文件运行“terminal provision FILE”。
