@@ -10,6 +10,7 @@ pub mod acquirer;
 pub mod ascii_1987;
 pub mod bench;
 pub mod daemon;
+pub mod demo;
 pub mod python;
 pub mod shop;
 pub mod sim;

@@ -66,7 +66,7 @@ impl Case {
     }
 
     fn found(&self) -> Vec<Violation> {
-        self.with_books(|cards, terminals| check(cards, terminals))
+        self.with_books(check)
     }
 
     fn with_books<T>(&self, look: impl FnOnce(&[CardBook<'_>], &[TerminalBook<'_>]) -> T) -> T {

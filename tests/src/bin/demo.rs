@@ -1,0 +1,35 @@
+//! `make demo`: a kiosk's day without network, on a real PC/SC daemon. Exit code 0 only if card, journal and the issuer's
+//! keys agree at the end.
+
+use std::process::ExitCode;
+use std::time::Instant;
+use tests::demo::{day, stage::Stage, telling::Voice};
+
+fn main() -> ExitCode {
+    let (voice, began) = (Voice::new(), Instant::now());
+    voice.title(
+        "Tapline: a day offline",
+        "A kiosk without network. Real programs, a real PC/SC daemon between terminal and card; only the plastic is software.",
+    );
+    let mut stage = match Stage::new() {
+        Ok(stage) => stage,
+        Err(error) => {
+            voice.failed(&error);
+            return ExitCode::from(2);
+        }
+    };
+    match day::play(&mut stage, voice) {
+        Ok(()) => {
+            voice.good(
+                "Nothing was lost, nothing was taken twice.",
+                &format!("{:.1} s", began.elapsed().as_secs_f64()),
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            voice.failed(&error);
+            voice.aside(&format!("its files are in {}", stage.keep().display()));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The demo is a test: it ends with an error unless card, journal and the issuer's keys agree.
+#![cfg(test)]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Once everything is built.
+const TIME_MAX: Duration = Duration::from_secs(20);
+
+#[test]
+fn the_demo_proves_that_card_and_journal_agree_within_twenty_seconds() {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let demo = Path::new(env!("CARGO_BIN_EXE_demo"));
+    for program in ["terminal", "card-applet-sim"] {
+        assert!(
+            demo.with_file_name(program).exists(),
+            "{program}: cargo build --workspace --bins comes first"
+        );
+    }
+    let began = Instant::now();
+    let output = Command::new(checkout.join("scripts/private-pcscd"))
+        .arg(demo)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the script runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{errors}");
+    assert!(began.elapsed() < TIME_MAX, "took {:?}", began.elapsed());
+    assert!(said.contains("50.00 CNY issued − 24.50 CNY booked = 25.50 CNY on the card"), "{said}");
+    assert!(said.contains("Recovered, no second debit"), "{said}");
+}
