@@ -116,7 +116,7 @@ fn about_card<S: Store>(working: &mut Working<'_, S>, desk: &Desk<'_>, request: 
             let Some(load) = cards::load::open(working, &card, *counter)? else {
                 return refused(AdminRefusal::NoLoad);
             };
-            cards::load::release(working, desk, &mut card, load)?;
+            cards::load::release(working, desk, None, &mut card, load)?;
             Ok(AdminAnswer::Done)
         }
         AdminRequest::ResolveUncertain { older_than } => {

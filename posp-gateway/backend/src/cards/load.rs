@@ -12,10 +12,10 @@ use crate::accounts::{Order, TransactionSeq};
 use crate::api::{AlertKind, AnswerBody, CardStatus, LoadSource};
 use crate::engine::Desk;
 use crate::store::{
-    Card, CardId, Issuer, Load, LoadState, Record, Store, StoreFault, Transaction, TransactionKind,
-    TransactionState, Working,
+    BatchRecord, Card, CardId, Issuer, Load, LoadState, Record, Store, StoreFault, Transaction,
+    TransactionKind, TransactionState, Working,
 };
-use crate::transactions::{Decision, Desked, Reversed, code_of, transfer};
+use crate::transactions::{Decision, Desked, Reversed, code_of, take_off, transfer};
 use keys::{KeyError, TacCheck, TacVerdict};
 use protocol::ids::OnlineCounter;
 use protocol::iso8583::f58::{CardCounter, LoadRequest, RecordAnswer, RecordState, TransactionRecord};
@@ -42,7 +42,7 @@ pub(crate) fn load<S: Store>(
     };
     let amount = request.amount.in_currency(issuer.currency);
     let refused = |code| Decision { amount: Some(amount), ..Decision::declined(kind, code) };
-    if let Err(code) = counter_says(working, desk, &mut card, request)? {
+    if let Err(code) = counter_says(working, desk, desked, &mut card, request)? {
         return Ok(refused(code));
     }
     let about = Some((card.id.issuer, card.id.asn));
@@ -152,6 +152,7 @@ fn admitted<S: Store>(
 fn counter_says<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
+    desked: &mut Desked<'_>,
     card: &mut Card,
     request: &LoadRequest,
 ) -> Result<Result<(), ResponseCode>, StoreFault> {
@@ -167,7 +168,7 @@ fn counter_says<S: Store>(
         if shown > open {
             post(working, desk, card, load)?;
         } else {
-            release(working, desk, card, load)?;
+            release(working, desk, Some(&mut desked.batch), card, load)?;
         }
     }
     card.next_online = card.next_online.max(shown);
@@ -203,13 +204,18 @@ fn credited<S: Store>(working: &mut Working<'_, S>, card: &mut Card, load: Load)
     Ok(())
 }
 
-/// The card was not credited: the money is free again.
+/// The card was not credited: the money is free again, and the load no longer counts in its batch. `current` is the batch that
+/// the present request works on.
 pub(crate) fn release<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
+    current: Option<&mut BatchRecord>,
     card: &mut Card,
     load: Load,
 ) -> Result<(), StoreFault> {
+    if load.state == LoadState::Consented {
+        uncount(working, current, &load)?;
+    }
     let order = Order::VoidHold { of: load.hold };
     if transfer(working, desk, load.transaction, order, code::LOAD)?.is_err() {
         return Err(StoreFault::Damaged { what: "an open load's hold is not open" });
@@ -218,6 +224,24 @@ pub(crate) fn release<S: Store>(
     card.open_load = None;
     working.put(Record::Card(*card));
     set_state(working, load.transaction, TransactionState::Reversed)
+}
+
+/// Takes a load off its batch's totals. Its reversal, if there was one, has done so before.
+fn uncount<S: Store>(
+    working: &mut Working<'_, S>,
+    current: Option<&mut BatchRecord>,
+    load: &Load,
+) -> Result<(), StoreFault> {
+    let missing = StoreFault::Damaged { what: "a load's transaction is missing" };
+    let transaction = working.transaction(load.transaction)?.ok_or(missing)?;
+    let of = (transaction.identity.terminal, transaction.identity.batch);
+    match current {
+        Some(batch) if (batch.terminal, batch.number) == of => {
+            batch.host.loads = batch.host.loads.minus(load.amount.minor());
+            Ok(())
+        }
+        _ => take_off(working, &transaction),
+    }
 }
 
 fn set_state<S: Store>(

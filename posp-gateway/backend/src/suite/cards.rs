@@ -78,6 +78,7 @@ pub(super) fn a_load_request_at_the_same_counter_releases_the_one_before<S: Stor
     let second = world.load(&mut card, 5_000);
     let answer = world.host(second);
     assert_eq!(answer.code, code("00"), "the first hold no longer counts");
+    assert_eq!(world.open_loads(), Tally { minor: 5_000, count: 1 }, "nor does the first load in the batch");
     assert_eq!(world.available(), 5_000);
     assert_eq!(world.host(World::<S>::reversal(&first, cny(6_000))).code, code("00"));
     let receipt = card.credit(5_000, SAM_1, answer.moment);

@@ -174,12 +174,21 @@ impl<S: Store> World<S> {
         }
     }
 
-    /// Settles terminal 1's batch with the host's own totals.
-    pub(super) fn settle(&mut self) -> HostAnswer {
-        let totals = match self.engine.query(&Query::Batch(t1(), BatchNo(self.batch))).unwrap() {
+    fn host_totals(&mut self) -> BatchTotals {
+        match self.engine.query(&Query::Batch(t1(), BatchNo(self.batch))).unwrap() {
             Report::Batch(batch) => batch.host,
             _ => BatchTotals::default(),
-        };
+        }
+    }
+
+    /// What the host counts as loads in terminal 1's open batch.
+    pub(super) fn open_loads(&mut self) -> Tally {
+        self.host_totals().loads
+    }
+
+    /// Settles terminal 1's batch with the host's own totals.
+    pub(super) fn settle(&mut self) -> HostAnswer {
+        let totals = self.host_totals();
         let answer = self.send(HostBody::Settle { totals });
         self.batch += 1;
         answer

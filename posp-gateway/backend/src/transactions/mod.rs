@@ -8,7 +8,7 @@ mod reversal;
 mod settle;
 
 pub(crate) use purchase::transfer;
-pub(crate) use reversal::Reversed;
+pub(crate) use reversal::{Reversed, take_off};
 
 use crate::accounts::{AccountId, TransactionSeq, TransferRejection, TransferSeq};
 use crate::api::{

@@ -121,7 +121,10 @@ fn void<S: Store>(
 }
 
 /// Takes a reversed transaction off its batch's totals, unless the batch is closed.
-fn take_off<S: Store>(working: &mut Working<'_, S>, original: &Transaction) -> Result<(), StoreFault> {
+pub(crate) fn take_off<S: Store>(
+    working: &mut Working<'_, S>,
+    original: &Transaction,
+) -> Result<(), StoreFault> {
     let Some(mut batch) = working.batch(original.identity.terminal, original.identity.batch)? else {
         return Err(StoreFault::Damaged { what: "a transaction's batch is missing" });
     };
