@@ -304,9 +304,22 @@ impl App<'_> {
         };
         let payments = journal.search(&search).map_err(broken)?;
         let sums = Sums::of(&payments, settings.terminal.currency).map_err(broken)?;
+        // A search by text is for payments; loads are listed by day.
+        let loads = match &search.text {
+            Some(_) => Vec::new(),
+            None => {
+                journal.loads(search.from.as_deref(), search.to.as_deref(), search.limit).map_err(broken)?
+            }
+        };
+        let wanted = |load: &crate::journal::Load| !search.uncertain || load.state.is_uncertain();
+        let loads: Vec<_> = loads.into_iter().filter(wanted).collect();
         let texts = self.console.texts();
-        let text = report::history_text(&payments, &sums, texts);
-        let result = report::history(&payments, &sums, &settings);
+        let mut text = report::history_text(&payments, &sums, texts);
+        if !loads.is_empty() {
+            text.push_str(&format!("\n\n{}\n", texts.say("history-loads")));
+            text.push_str(&crate::online_report::loads_text(&loads, texts));
+        }
+        let result = report::history(&payments, &sums, &loads, &settings);
         self.console.result("history", &result, &text)?;
         Ok(Exit::Success)
     }

@@ -151,6 +151,8 @@ pub struct HistoryLine {
     pub sequence: u32,
     /// The card's proof, hexadecimal.
     pub tac: Option<String>,
+    /// The gateway's code for it, once it was uploaded.
+    pub host_code: Option<String>,
 }
 
 /// Result of `history`.
@@ -164,6 +166,8 @@ pub struct HistoryReport {
     pub amount: Money,
     /// How many are not known.
     pub uncertain: u64,
+    /// Loads of the same days, newest first.
+    pub loads: Vec<crate::online_report::LoadLine>,
 }
 
 impl From<State> for Standing {
@@ -312,7 +316,12 @@ pub fn told_text(told: &Told, recovered: &[Recovered], settings: &Settings, text
 
 /// The history for scripts.
 #[must_use]
-pub fn history(payments: &[Payment], sums: &Sums, settings: &Settings) -> HistoryReport {
+pub fn history(
+    payments: &[Payment],
+    sums: &Sums,
+    loads: &[crate::journal::Load],
+    settings: &Settings,
+) -> HistoryReport {
     let line = |payment: &Payment| HistoryLine {
         number: payment.id.0,
         standing: Standing::from(payment.state).name(),
@@ -322,8 +331,10 @@ pub fn history(payments: &[Payment], sums: &Sums, settings: &Settings) -> Histor
         terminal: payment.terminal.to_string(),
         sequence: payment.term_seq.0,
         tac: payment.tac.clone(),
+        host_code: payment.upload.as_ref().map(|(code, _)| code.clone()),
     };
     HistoryReport {
+        loads: loads.iter().map(|load| crate::online_report::load(load, settings)).collect(),
         payments: payments.iter().map(line).collect(),
         taken: sums.taken,
         amount: sums.amount.into(),
@@ -344,6 +355,7 @@ pub fn history_text(payments: &[Payment], sums: &Sums, texts: &Texts) -> String 
         "history-card",
         "history-state",
         "history-sequence",
+        "history-host",
         "history-tac",
     ];
     let mut rows = vec![titles.map(|title| texts.say(title))];
@@ -355,6 +367,7 @@ pub fn history_text(payments: &[Payment], sums: &Sums, texts: &Texts) -> String 
             masked(&payment.card.asn),
             texts.say(Standing::from(payment.state).message()),
             payment.term_seq.to_string(),
+            payment.upload.as_ref().map_or_else(|| "-".to_owned(), |(code, _)| code.clone()),
             payment.tac.clone().unwrap_or_default(),
         ]
     }));

@@ -69,6 +69,10 @@ fn a_load_is_credited_confirmed_settled_and_on_its_receipt() {
     let uploaded = desk(&till, &gateway, &["--json", "upload"]).json();
     assert_eq!(uploaded["result"]["sent"][0]["host_code"], "00", "{uploaded}");
     assert_eq!(gateway.paid(), 1250);
+    let history = till.history();
+    assert_eq!(history["payments"][0]["host_code"], "00");
+    assert_eq!(history["loads"][0]["standing"], "confirmed");
+    assert!(till.run(&["history"], no_readers()).out.contains("100.00 CNY"));
     settles(&till, &gateway, &purse, 500);
     assert_eq!(gateway.books().closed, [7]);
     // The next batch is open and known.
