@@ -20,7 +20,7 @@ use protocol::iso8583::typed::{
 use protocol::money::CardAmount;
 use protocol::purse::keys::{KeyUse, PurseKey};
 use protocol::purse::mac::{HostTerms, TacTerms};
-use protocol::purse::{CappDigest, CardRandom, Moment, Overdraft, Suite, Tac, TransactionType};
+use protocol::purse::{CappDigest, CardRandom, Moment, Overdraft, Suite, TransactionType};
 use std::path::Path;
 use std::sync::Arc;
 use tests::acquirer::{Acquirer, CURRENCY, Received, TestTerminal, clock, enrol, register, terminal_id};
