@@ -14,7 +14,9 @@ pub mod describe;
 pub mod f58;
 pub mod frame;
 pub mod message;
+mod put;
 mod scan;
+mod sound;
 pub mod table;
 pub mod typed;
 mod value;
@@ -39,6 +41,12 @@ impl FieldNo {
     pub const MAC: Self = Self(64);
     /// The MAC of a message with two bitmaps.
     pub const MAC_128: Self = Self(128);
+
+    /// Where its row is; beyond all rows for a number that is none.
+    #[inline]
+    pub(crate) const fn index(self) -> usize {
+        self.0.wrapping_sub(1) as usize
+    }
 
     /// This field's bit in the 128-bit bitmap, whose first bit stands for field 1.
     pub(crate) const fn bit(self) -> u128 {

@@ -193,6 +193,26 @@ impl<'a> Elements<'a> {
         Self { rest: bytes, limits, seen: 0 }
     }
 
+    /// The next element, if it has one of the usual shapes: a tag of one or two bytes, a length of one.
+    #[inline]
+    fn usual(&mut self) -> Option<Tlv<'a>> {
+        let (tag, length, rest) = match self.rest {
+            [tag, length, rest @ ..] if tag & 0x1F != 0x1F && *tag != 0 => (u32::from(*tag), *length, rest),
+            [first, second, length, rest @ ..] if first & 0x1F == 0x1F && *second < 0x80 => {
+                (u32::from(u16::from_be_bytes([*first, *second])), *length, rest)
+            }
+            _ => return None,
+        };
+        let bytes = usize::from(length);
+        if length >= 0x80 || bytes > self.limits.value_bytes || self.seen >= self.limits.elements {
+            return None;
+        }
+        let (value, rest) = rest.split_at_checked(bytes)?;
+        self.seen = self.seen.wrapping_add(1);
+        self.rest = rest;
+        Some(Tlv { tag: Tag(tag), value })
+    }
+
     fn step(&mut self) -> Result<Option<Tlv<'a>>, TlvError> {
         while let [0, tail @ ..] = self.rest {
             self.rest = tail;
@@ -210,15 +230,28 @@ impl<'a> Elements<'a> {
     }
 }
 
-impl<'a> Iterator for Elements<'a> {
-    type Item = Result<Tlv<'a>, TlvError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl<'a> Elements<'a> {
+    /// Padding, long tags and lengths, and errors.
+    #[inline(never)]
+    fn unusual(&mut self) -> Option<Result<Tlv<'a>, TlvError>> {
         let step = self.step().transpose();
         if matches!(step, Some(Err(_))) {
             self.rest = &[];
         }
         step
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Result<Tlv<'a>, TlvError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.usual() {
+            Some(element) => Some(Ok(element)),
+            None if self.rest.is_empty() => None,
+            None => self.unusual(),
+        }
     }
 }
 

@@ -155,7 +155,7 @@ impl Header {
     /// # Errors
     /// Something else than decimal digits.
     pub fn from_bytes(bytes: [u8; 6]) -> Result<Self, FrameError> {
-        if super::value::packed_digits(&bytes) { Ok(Self(bytes)) } else { Err(FrameError::Header) }
+        if super::sound::packed_digits(&bytes) { Ok(Self(bytes)) } else { Err(FrameError::Header) }
     }
 
     /// On the wire.

@@ -1,6 +1,7 @@
 //! A view over a received message: one pass finds and checks every field, nothing is copied.
 
-use super::scan::{find, is_sound, read_bitmaps, read_mti, what_is_wrong};
+use super::scan::{Found, Numbers, find, read_bitmaps, read_mti, what_is_lost, what_is_wrong};
+use super::sound::is_sound;
 use super::{Dialect, FieldError, FieldNo, FieldValue, Mti, Place, Reason, Value};
 use crate::bytes::Reader;
 use core::fmt;
@@ -24,10 +25,10 @@ pub struct Message<'a> {
     dialect: &'static Dialect,
     bytes: &'a [u8],
     mti: Mti,
-    /// Bit 0 stands for field 1: the next field is the lowest bit.
+    /// As the bitmaps are on the wire: the highest bit stands for field 1.
     present: u128,
-    /// By field number.
-    spans: [Span; 129],
+    /// In the order of the rows of the table.
+    spans: [Span; 128],
 }
 
 impl<'a> Message<'a> {
@@ -54,7 +55,7 @@ impl<'a> Message<'a> {
     }
 
     const fn blank(dialect: &'static Dialect, bytes: &'a [u8]) -> Self {
-        Self { dialect, bytes, mti: Mti(0), present: 0, spans: [Span { at: 0, units: 0 }; 129] }
+        Self { dialect, bytes, mti: Mti(0), present: 0, spans: [Span { at: 0, units: 0 }; 128] }
     }
 
     /// Message type.
@@ -85,50 +86,51 @@ impl<'a> Message<'a> {
     #[must_use]
     #[inline]
     pub fn field(&self, no: FieldNo) -> Option<Value<'a>> {
-        let span = *self.spans.get(usize::from(no.0))?;
-        if span.at == 0 { None } else { self.value(no, span) }
-    }
-
-    #[inline]
-    fn value(&self, no: FieldNo, span: Span) -> Option<Value<'a>> {
-        let field = self.dialect.field(no)?;
+        let span = *self.spans.get(no.index())?;
+        if span.at == 0 {
+            return None;
+        }
+        let row = self.dialect.row(no)?;
         let at = usize::from(span.at);
-        let bytes = self.bytes.get(at..)?.get(..field.coding.wire_len(span.units))?;
-        Some(Value { no, field, at, units: span.units, bytes })
+        let bytes = self.bytes.get(at..)?.get(..row.wire_len(span.units))?;
+        Some(Value { no, row, at, units: span.units, bytes })
     }
 
     /// Every field in order.
+    #[inline]
     pub fn fields(&self) -> impl Iterator<Item = Value<'a>> + '_ {
-        let mut rest = self.present & !1;
-        core::iter::from_fn(move || {
-            let no = lowest(rest)?;
-            rest &= rest.wrapping_sub(1);
-            self.field(no)
-        })
+        Numbers::of(self.present & !FieldNo(1).bit()).map_while(|no| self.field(no))
     }
 
     /// A typed value, if its field is there.
     ///
     /// # Errors
     /// The field holds no such value.
+    #[inline]
     pub fn get<T: FieldValue<'a>>(&self) -> Result<Option<T>, FieldError> {
-        self.field(T::FIELD).map(|value| value.read()).transpose()
+        match self.field(T::FIELD) {
+            Some(value) => value.read().map(Some),
+            None => Ok(None),
+        }
     }
 
     /// A typed value whose field must be there.
     ///
     /// # Errors
     /// The field is absent or holds no such value.
+    #[inline]
     pub fn need<T: FieldValue<'a>>(&self) -> Result<T, FieldError> {
-        let absent = FieldError::new(Place::Field(T::FIELD), self.bytes.len(), Reason::Absent);
-        self.get()?.ok_or(absent)
+        match self.field(T::FIELD) {
+            Some(value) => value.read(),
+            None => Err(FieldError::new(Place::Field(T::FIELD), self.bytes.len(), Reason::Absent)),
+        }
     }
 
     /// What the MAC is over, and the MAC: everything from the message type to the last field before it. `None` if the
     /// message has no MAC, or something after it.
     #[must_use]
     pub fn mac(&self) -> Option<(&'a [u8], [u8; 8])> {
-        let two_bitmaps = self.present & 1 != 0;
+        let two_bitmaps = self.present & FieldNo(1).bit() != 0;
         let value = self.field(if two_bitmaps { FieldNo::MAC_128 } else { FieldNo::MAC })?;
         let (end, mac) = (value.at, value.array().ok()?);
         (end.checked_add(8)? == self.bytes.len()).then_some((self.bytes.get(..end)?, mac))
@@ -165,30 +167,50 @@ impl<'a> Message<'a> {
             Ok(bitmap) => bitmap,
             Err(reason) => return Some(FieldError::new(Place::Bitmap, at, reason)),
         };
-        let announced = announced.reverse_bits();
-        self.present = announced & 1;
+        self.present = announced;
+        let mut rest = reader.rest();
         let mut error = None;
-        let mut rest = announced & !1;
-        let mut at = reader.offset();
-        while let Some(no) = lowest(rest) {
-            let found = match find(self.dialect, no, self.bytes, at) {
-                Ok(found) => found,
-                Err(reason) => return error.or(Some(FieldError::new(Place::Field(no), at, reason))),
+        for no in Numbers::of(announced & !FieldNo(1).bit()) {
+            let Some(found) = find(self.dialect, no, rest) else {
+                return error.or(Some(self.lose(no, rest)));
             };
-            at = found.at.saturating_add(found.content.len());
-            if is_sound(found.field.coding, found.units, found.content) {
-                self.present |= rest & rest.wrapping_neg();
-                if let Some(slot) = self.spans.get_mut(usize::from(no.0)) {
-                    *slot = Span { at: u16::try_from(found.at).unwrap_or(0), units: found.units };
+            if is_sound(found.row.rule, found.units, found.rest, found.length) {
+                if let Some(slot) = self.spans.get_mut(no.index()) {
+                    let at = self.bytes.len().wrapping_sub(found.rest.len());
+                    *slot = Span { at: u16::try_from(at).unwrap_or(0), units: found.units };
                 }
-            } else if error.is_none() {
-                let (offset, reason) = what_is_wrong(found.field.coding, found.units, found.content);
-                error = Some(FieldError::new(Place::Field(no), found.at.saturating_add(offset), reason));
+            } else {
+                let first = self.hide(no, &found);
+                error = error.or(Some(first));
             }
-            rest &= rest.wrapping_sub(1);
+            rest = found.rest.get(found.length..).unwrap_or_default();
         }
-        let left = self.bytes.len().saturating_sub(at);
-        error.or_else(|| (left > 0).then(|| FieldError::new(Place::End, at, Reason::Trailing(left))))
+        if error.is_none() && !rest.is_empty() {
+            let at = self.bytes.len().saturating_sub(rest.len());
+            return Some(FieldError::new(Place::End, at, Reason::Trailing(rest.len())));
+        }
+        error
+    }
+
+    /// The structure is lost at a field: neither it nor what follows is known.
+    #[cold]
+    #[inline(never)]
+    fn lose(&mut self, no: FieldNo, rest: &[u8]) -> FieldError {
+        let known = !(no.bit() | no.bit().wrapping_sub(1)) | FieldNo(1).bit();
+        self.present &= known;
+        let at = self.bytes.len().saturating_sub(rest.len());
+        FieldError::new(Place::Field(no), at, what_is_lost(self.dialect, no, rest))
+    }
+
+    /// The content of a field is wrong: only it is not known.
+    #[cold]
+    #[inline(never)]
+    fn hide(&mut self, no: FieldNo, found: &Found<'_>) -> FieldError {
+        self.present &= !no.bit();
+        let content = found.rest.get(..found.length).unwrap_or_default();
+        let (offset, reason) = what_is_wrong(found.row.rule, content);
+        let at = self.bytes.len().saturating_sub(found.rest.len());
+        FieldError::new(Place::Field(no), at.saturating_add(offset), reason)
     }
 }
 
@@ -199,11 +221,4 @@ impl fmt::Debug for Message<'_> {
         f.debug_list().entries(self.fields().map(|value| value.no)).finish()?;
         f.write_str(")")
     }
-}
-
-/// The first field of a set.
-#[inline]
-fn lowest(present: u128) -> Option<FieldNo> {
-    let zeros = u8::try_from(present.trailing_zeros()).unwrap_or(128);
-    if zeros < 128 { Some(FieldNo(zeros.wrapping_add(1))) } else { None }
 }

@@ -1,8 +1,9 @@
 //! One step of reading a message: its type, its bitmaps, one field; and what exactly is wrong with content.
 
-use super::value::{packed_digits, packed_track};
-use super::{BitmapForm, Coding, Dialect, DigitForm, Field, FieldNo, Mti, Reason, Side, Size};
-use crate::bytes::{BytesError, Reader};
+use super::sound::{ascii_digits, is_sound, packed_digits};
+use super::table::{Prefix, Row, Rule};
+use super::{BitmapForm, Dialect, DigitForm, FieldNo, Mti, Reason};
+use crate::bytes::{BytesError, Reader, is_packed16};
 
 fn short(error: BytesError) -> Reason {
     match error {
@@ -54,107 +55,117 @@ fn read_bitmap(form: BitmapForm, reader: &mut Reader<'_>) -> Result<u64, Reason>
     }
 }
 
-/// One field: its row, how many digits or bytes, where its content begins, and the content. The error is a structure
-/// that is lost.
+/// A field that was found: its row, how many digits or bytes it has, the bytes from its content on, and how many of them
+/// are its own.
 pub(super) struct Found<'a> {
-    pub(super) field: &'static Field,
+    pub(super) row: &'static Row,
     pub(super) units: u16,
-    pub(super) at: usize,
-    pub(super) content: &'a [u8],
+    pub(super) rest: &'a [u8],
+    pub(super) length: usize,
 }
 
-/// Finds the field that begins at `at`.
+/// Finds the field that begins `bytes`; `None` where the structure is lost, and [`what_is_lost`] tells why.
 #[inline]
-pub(super) fn find<'a>(
-    dialect: &'static Dialect,
-    no: FieldNo,
-    bytes: &'a [u8],
-    at: usize,
-) -> Result<Found<'a>, Reason> {
-    let field = dialect.field(no).ok_or(Reason::NotInDialect)?;
-    let (units, at) = match field.size {
-        Size::Fixed(units) => (units, at),
-        Size::Ll { min, max } => prefixed::<1, 2>(dialect.prefix, bytes, at, min, max)?,
-        Size::Lll { min, max } => prefixed::<2, 3>(dialect.prefix, bytes, at, min, max)?,
+pub(super) fn find<'a>(dialect: &'static Dialect, no: FieldNo, bytes: &'a [u8]) -> Option<Found<'a>> {
+    let row = dialect.row(no)?;
+    let (units, rest) = match (row.prefix, bytes) {
+        (Prefix::None, _) => (row.min, bytes),
+        (Prefix::Packed1, [pair, rest @ ..]) => (decimal(0, *pair)?, rest),
+        (Prefix::Packed2, [hundreds, pair, rest @ ..]) => (decimal(*hundreds, *pair)?, rest),
+        _ => prefixed(row, bytes).ok()?,
     };
-    let needed = field.coding.wire_len(units);
-    let rest = bytes.get(at..).unwrap_or_default();
-    match rest.get(..needed) {
-        Some(content) => Ok(Found { field, units, at, content }),
-        None => Err(Reason::Truncated { needed, left: rest.len() }),
+    let length = row.wire_len(units);
+    let good = units >= row.min && units <= row.max && length <= rest.len();
+    good.then_some(Found { row, units, rest, length })
+}
+
+/// Four packed digits as a number.
+#[inline]
+fn decimal(hundreds: u8, pair: u8) -> Option<u16> {
+    let packed = u16::from_be_bytes([hundreds, pair]);
+    is_packed16(packed.into()).then(|| unpacked(hundreds).wrapping_mul(100).wrapping_add(unpacked(pair)))
+}
+
+#[inline]
+fn unpacked(byte: u8) -> u16 {
+    u16::from(byte).wrapping_sub(u16::from(byte >> 4).wrapping_mul(6))
+}
+
+/// Why [`find`] found no field.
+#[cold]
+#[inline(never)]
+pub(super) fn what_is_lost(dialect: &'static Dialect, no: FieldNo, bytes: &[u8]) -> Reason {
+    let Some(row) = dialect.row(no) else { return Reason::NotInDialect };
+    let (units, rest) = match prefixed(row, bytes) {
+        Ok(found) => found,
+        Err(reason) => return reason,
+    };
+    if units < row.min || units > row.max {
+        return Reason::Length { found: units.into(), min: row.min.into(), max: row.max.into() };
     }
+    Reason::Truncated { needed: row.wire_len(units), left: rest.len() }
 }
 
-/// A length prefix of `P` packed bytes or `A` ASCII characters, and where the content begins.
-#[inline]
-fn prefixed<const P: usize, const A: usize>(
-    form: DigitForm,
-    bytes: &[u8],
-    at: usize,
-    min: u16,
-    max: u16,
-) -> Result<(u16, usize), Reason> {
-    let length = match form {
-        DigitForm::Packed => P,
-        DigitForm::Ascii => A,
+/// How many digits or bytes a field has, and what follows its length prefix.
+fn prefixed<'a>(row: &Row, bytes: &'a [u8]) -> Result<(u16, &'a [u8]), Reason> {
+    let needed = row.prefix_len();
+    let short = Reason::Truncated { needed, left: bytes.len() };
+    let (prefix, rest) = bytes.split_at_checked(needed).ok_or(short)?;
+    let joined = |base: u16, value: fn(u8) -> u16| {
+        prefix.iter().fold(0u16, |all, byte| all.wrapping_mul(base).wrapping_add(value(*byte)))
     };
-    let rest = bytes.get(at..).unwrap_or_default();
-    let prefix = rest.get(..length).ok_or(Reason::Truncated { needed: length, left: rest.len() })?;
-    let found = match form {
-        DigitForm::Packed if packed_digits(prefix) => prefix.iter().fold(0u16, |value, byte| {
-            let pair = u16::from(byte >> 4).wrapping_mul(10).wrapping_add(u16::from(byte & 0x0F));
-            value.wrapping_mul(100).wrapping_add(pair)
-        }),
-        DigitForm::Ascii if prefix.iter().all(u8::is_ascii_digit) => prefix
-            .iter()
-            .fold(0u16, |value, byte| value.wrapping_mul(10).wrapping_add(u16::from(byte & 0x0F))),
+    let units = match row.prefix {
+        Prefix::None => row.min,
+        Prefix::Packed1 | Prefix::Packed2 if packed_digits(prefix) => joined(100, unpacked),
+        Prefix::Ascii2 | Prefix::Ascii3 if ascii_digits(prefix) => joined(10, |digit| (digit & 0x0F).into()),
         _ => return Err(Reason::Prefix),
     };
-    if found < min || found > max {
-        return Err(Reason::Length { found: found.into(), min: min.into(), max: max.into() });
-    }
-    Ok((found, at.saturating_add(length)))
-}
-
-/// Whether the content is what its coding allows.
-#[inline]
-pub(super) fn is_sound(coding: Coding, units: u16, bytes: &[u8]) -> bool {
-    let odd = !units.is_multiple_of(2);
-    match coding {
-        Coding::Packed(Side::Right) => {
-            packed_digits(bytes) && !(odd && bytes.last().is_some_and(|b| b & 0x0F != 0))
-        }
-        Coding::Packed(Side::Left) => {
-            packed_digits(bytes) && !(odd && bytes.first().is_some_and(|b| b >> 4 != 0))
-        }
-        Coding::PackedTrack => packed_track(bytes) && !(odd && bytes.last().is_some_and(|b| b & 0x0F != 0)),
-        Coding::Digits => bytes.iter().all(u8::is_ascii_digit),
-        Coding::Track => bytes.iter().all(|b| b.is_ascii_digit() || matches!(b, b'=' | b'D')),
-        Coding::Text(alphabet) => alphabet.holds_all(bytes),
-        Coding::Bytes => true,
-        Coding::Hex => bytes.iter().all(u8::is_ascii_hexdigit),
-    }
+    Ok((units, rest))
 }
 
 /// The offset in the content and the reason, for content that is not sound.
 #[cold]
-pub(super) fn what_is_wrong(coding: Coding, units: u16, bytes: &[u8]) -> (usize, Reason) {
-    let culprit = |good: &dyn Fn(&u8) -> bool| bytes.iter().position(|byte| !good(byte));
-    let last = bytes.len().saturating_sub(1);
-    let (position, reason, padding) = match coding {
-        Coding::Packed(side) => {
-            let pad = if side == Side::Left { 0 } else { last };
-            (culprit(&|byte| packed_digits(&[*byte])), Reason::NotDecimal, pad)
-        }
-        Coding::PackedTrack => (culprit(&|byte| packed_track(&[*byte])), Reason::NotTrack, last),
-        coding => {
-            let reason = match coding {
-                Coding::Digits => Reason::NotDecimal,
-                Coding::Track => Reason::NotTrack,
-                _ => Reason::NotText,
-            };
-            (culprit(&|byte| is_sound(coding, units, &[*byte])), reason, 0)
-        }
+#[inline(never)]
+pub(super) fn what_is_wrong(rule: Rule, content: &[u8]) -> (usize, Reason) {
+    let reason = match rule {
+        Rule::PackedLeft | Rule::PackedRight | Rule::Digits => Reason::NotDecimal,
+        Rule::PackedTrack | Rule::Track => Reason::NotTrack,
+        _ => Reason::NotText,
     };
-    position.map_or((padding, Reason::Padding), |at| (at, reason))
+    let padding = if rule == Rule::PackedLeft { 0 } else { content.len().saturating_sub(1) };
+    let culprit = content.iter().position(|byte| !is_sound(rule, 0, &[*byte], 1));
+    culprit.map_or((padding, Reason::Padding), |at| (at, reason))
+}
+
+/// The fields of a bitmap, ascending. The highest bit stands for field 1.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers {
+    now: u64,
+    next: u64,
+    base: u8,
+}
+
+impl Numbers {
+    #[inline]
+    pub(super) fn of(bitmap: u128) -> Self {
+        let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0);
+        Self { now: half(bitmap >> 64), next: half(bitmap), base: 1 }
+    }
+}
+
+impl Iterator for Numbers {
+    type Item = FieldNo;
+
+    #[inline]
+    fn next(&mut self) -> Option<FieldNo> {
+        if self.now == 0 {
+            if self.next == 0 {
+                return None;
+            }
+            (self.now, self.next, self.base) = (self.next, 0, 65);
+        }
+        let zeros = self.now.leading_zeros() & 63;
+        self.now &= !((1 << 63) >> zeros);
+        Some(FieldNo(self.base.wrapping_add(u8::try_from(zeros).unwrap_or(0))))
+    }
 }

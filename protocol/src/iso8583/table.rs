@@ -127,6 +127,97 @@ impl Field {
     }
 }
 
+/// What content must be, in one word: [`Coding`] with all that it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// There is no such field.
+    Absent,
+    PackedLeft,
+    PackedRight,
+    PackedTrack,
+    Digits,
+    Track,
+    An,
+    Ans,
+    Local,
+    Bytes,
+    Hex,
+}
+
+/// How a length prefix is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prefix {
+    None,
+    Packed1,
+    Packed2,
+    Ascii2,
+    Ascii3,
+}
+
+/// A row of the table as the codec uses it: what it asks of every field of every message, side by side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) field: Field,
+    pub(super) min: u16,
+    pub(super) max: u16,
+    pub(super) prefix: Prefix,
+    pub(super) rule: Rule,
+    /// Half bytes that a digit or byte takes on the wire, as a power of two.
+    halves: u8,
+}
+
+impl Row {
+    const ABSENT: Self = Self {
+        field: Field::open("", Coding::Bytes, Size::Fixed(0)),
+        min: 0,
+        max: 0,
+        prefix: Prefix::None,
+        rule: Rule::Absent,
+        halves: 0,
+    };
+
+    const fn new(field: Field, form: DigitForm) -> Self {
+        let (min, max) = field.bounds();
+        let prefix = match (field.size, form) {
+            (Size::Fixed(_), _) => Prefix::None,
+            (Size::Ll { .. }, DigitForm::Packed) => Prefix::Packed1,
+            (Size::Lll { .. }, DigitForm::Packed) => Prefix::Packed2,
+            (Size::Ll { .. }, DigitForm::Ascii) => Prefix::Ascii2,
+            (Size::Lll { .. }, DigitForm::Ascii) => Prefix::Ascii3,
+        };
+        let (rule, halves) = match field.coding {
+            Coding::Packed(Side::Left) => (Rule::PackedLeft, 0),
+            Coding::Packed(Side::Right) => (Rule::PackedRight, 0),
+            Coding::PackedTrack => (Rule::PackedTrack, 0),
+            Coding::Digits => (Rule::Digits, 1),
+            Coding::Track => (Rule::Track, 1),
+            Coding::Text(Alphabet::An) => (Rule::An, 1),
+            Coding::Text(Alphabet::Ans) => (Rule::Ans, 1),
+            Coding::Text(Alphabet::Local) => (Rule::Local, 1),
+            Coding::Bytes => (Rule::Bytes, 1),
+            Coding::Hex => (Rule::Hex, 2),
+        };
+        Self { field, min, max, prefix, rule, halves }
+    }
+
+    /// [`Coding::wire_len`], without a branch.
+    #[inline]
+    pub(super) fn wire_len(&self, units: u16) -> usize {
+        usize::from(units).wrapping_shl(u32::from(self.halves)).wrapping_add(1) >> 1
+    }
+
+    /// Bytes of the length prefix.
+    #[inline]
+    pub(super) const fn prefix_len(&self) -> usize {
+        match self.prefix {
+            Prefix::None => 0,
+            Prefix::Packed1 => 1,
+            Prefix::Packed2 | Prefix::Ascii2 => 2,
+            Prefix::Ascii3 => 3,
+        }
+    }
+}
+
 /// How the decimal digits of message type and length prefixes are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DigitForm {
@@ -156,7 +247,7 @@ pub struct Dialect {
     pub bitmap: BitmapForm,
     /// Form of length prefixes.
     pub prefix: DigitForm,
-    fields: [Option<Field>; 129],
+    rows: [Row; 128],
 }
 
 impl Dialect {
@@ -172,14 +263,15 @@ impl Dialect {
         prefix: DigitForm,
         rows: &[(u8, Field)],
     ) -> Self {
-        let mut fields = [None; 129];
+        let mut table = [Row::ABSENT; 128];
         let mut row = 0;
         while row < rows.len() {
             let (number, field) = rows[row];
             if number < 2 || number > 128 {
                 panic!("field numbers are 2 to 128");
             }
-            if fields[number as usize].is_some() {
+            let index = number as usize - 1;
+            if !matches!(table[index].rule, Rule::Absent) {
                 panic!("a field has two rows");
             }
             let (min, max) = field.bounds();
@@ -191,16 +283,22 @@ impl Dialect {
             if min > max || max > limit {
                 panic!("the length prefix cannot say that");
             }
-            fields[number as usize] = Some(field);
+            table[index] = Row::new(field, prefix);
             row += 1;
         }
-        Self { name, mti, bitmap, prefix, fields }
+        Self { name, mti, bitmap, prefix, rows: table }
     }
 
     /// The row of a field.
     #[must_use]
     pub fn field(&self, no: FieldNo) -> Option<&Field> {
-        self.fields.get(usize::from(no.0))?.as_ref()
+        self.row(no).map(|row| &row.field)
+    }
+
+    /// The row of a field, as the codec uses it.
+    #[inline]
+    pub(super) fn row(&self, no: FieldNo) -> Option<&Row> {
+        self.rows.get(no.index()).filter(|row| row.rule != Rule::Absent)
     }
 }
 

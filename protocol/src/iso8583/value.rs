@@ -1,6 +1,7 @@
 //! The content of a field, and its digits whatever their form on the wire.
 
-use super::{Alphabet, Coding, Field, FieldError, FieldNo, FieldValue, Place, Reason, Side};
+use super::table::Row;
+use super::{Coding, Field, FieldError, FieldNo, FieldValue, Place, Reason, Side};
 use crate::bytes::{bcd_decode, is_packed16, unpack16};
 use core::fmt;
 
@@ -8,7 +9,7 @@ use core::fmt;
 #[derive(Clone, Copy)]
 pub struct Value<'a> {
     pub(super) no: FieldNo,
-    pub(super) field: &'static Field,
+    pub(super) row: &'static Row,
     pub(super) at: usize,
     pub(super) units: u16,
     pub(super) bytes: &'a [u8],
@@ -24,7 +25,7 @@ impl<'a> Value<'a> {
     /// The field's row in the table.
     #[must_use]
     pub const fn table(&self) -> &'static Field {
-        self.field
+        &self.row.field
     }
 
     /// Digits (codings of digits) or bytes (all others).
@@ -42,7 +43,7 @@ impl<'a> Value<'a> {
     /// The content's digits. Text fields that hold digits (a currency code) have them too.
     #[must_use]
     pub fn digits(&self) -> Digits<'a> {
-        match self.field.coding {
+        match self.row.field.coding {
             Coding::Packed(Side::Left) => {
                 let skip = self.units & 1;
                 Digits { bytes: self.bytes, packed: true, skip, count: self.units }
@@ -60,7 +61,7 @@ impl<'a> Value<'a> {
     /// Something else than digits, or more than 64 bits hold.
     #[inline]
     pub fn number(&self) -> Result<u64, Reason> {
-        match self.field.coding {
+        match self.row.field.coding {
             Coding::Packed(side) if side == Side::Left || self.units.is_multiple_of(2) => {
                 bcd_decode(self.bytes).map_err(|_| Reason::Value("number is too large"))
             }
@@ -217,45 +218,6 @@ impl<'a> Digits<'a> {
         T::try_from(self.number()?).map_err(|_| Reason::Value("number is too large"))
     }
 }
-/// Whether all half bytes are decimal digits: bit 3 of one above 9 stands with bit 2 or bit 1.
-#[inline]
-pub(super) fn packed_digits(bytes: &[u8]) -> bool {
-    by_words(bytes, |word| word & ((word << 1) | (word << 2)))
-}
-
-/// Whether all half bytes are digits or separators: above 9, only 1101 has bit 2 and bit 0 and not bit 1.
-#[inline]
-pub(super) fn packed_track(bytes: &[u8]) -> bool {
-    by_words(bytes, |word| word & ((word << 2) | ((word << 1) & !(word << 3))))
-}
-
-/// Whether `bad` sets bit 3 of no half byte.
-#[inline]
-fn by_words(bytes: &[u8], bad: impl Fn(u64) -> u64) -> bool {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let last = rest.iter().fold(0u64, |word, byte| (word << 8) | u64::from(*byte));
-    let all = words.iter().fold(bad(last), |all, word| all | bad(u64::from_be_bytes(*word)));
-    all & 0x8888_8888_8888_8888 == 0
-}
 
 /// The separator of a magnetic track, as a half byte.
 pub(super) const SEPARATOR: u8 = 0x0D;
-
-/// Whether every byte is good; all are looked at, so that the compiler can do it many at a time.
-#[inline]
-fn holds(bytes: &[u8], good: impl Fn(u8) -> bool) -> bool {
-    bytes.iter().fold(true, |all, byte| all & good(*byte))
-}
-
-impl Alphabet {
-    /// Whether every byte belongs to the alphabet.
-    #[must_use]
-    #[inline]
-    pub fn holds_all(self, bytes: &[u8]) -> bool {
-        match self {
-            Self::An => holds(bytes, |b| b.is_ascii_alphanumeric() | (b == b' ')),
-            Self::Ans => holds(bytes, |b| b.wrapping_sub(0x20) < 0x5F),
-            Self::Local => holds(bytes, |b| (b >= 0x20) & (b != 0x7F)),
-        }
-    }
-}
