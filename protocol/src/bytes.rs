@@ -179,15 +179,12 @@ impl<'a> Writer<'a> {
 /// More digits than `out` holds.
 #[inline]
 pub fn bcd_encode(value: u64, out: &mut [u8]) -> Result<(), BytesError> {
-    let mut rest = value;
     let (head, tail) = out.split_at_mut(out.len().saturating_sub(8));
     if let Some(packed) = pack16(value) {
-        let digits = packed.to_be_bytes();
-        let (lost, kept) = digits.split_at(8usize.saturating_sub(tail.len()));
-        tail.copy_from_slice(kept);
         head.fill(0);
-        return if lost.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(BytesError::NoRoom) };
+        return if put_word(packed, tail) { Ok(()) } else { Err(BytesError::NoRoom) };
     }
+    let mut rest = value;
     for slot in tail.iter_mut().rev().chain(head.iter_mut().rev()) {
         let pair = u8::try_from(rest % 100).unwrap_or(0);
         *slot = ((pair / 10) << 4) | (pair % 10);
@@ -203,7 +200,7 @@ pub fn bcd_encode(value: u64, out: &mut [u8]) -> Result<(), BytesError> {
 #[inline]
 pub fn bcd_decode(bytes: &[u8]) -> Result<u64, BytesError> {
     if bytes.len() <= 8 {
-        let packed = bytes.iter().fold(0u64, |packed, byte| (packed << 8) | u64::from(*byte));
+        let packed = word(bytes);
         if is_packed16(packed) {
             return Ok(unpack16(packed));
         }
@@ -218,6 +215,54 @@ pub fn bcd_decode(bytes: &[u8]) -> Result<u64, BytesError> {
         value = value.checked_mul(100).and_then(|v| v.checked_add(pair)).ok_or(BytesError::NoRoom)?;
     }
     Ok(value)
+}
+
+/// At most 8 bytes as a big-endian number: the first and the last of them, which may overlap.
+#[inline]
+pub(crate) fn word(bytes: &[u8]) -> u64 {
+    let behind = |width: usize| u32::try_from(bytes.len().wrapping_sub(width).wrapping_mul(8)).unwrap_or(0);
+    if let Some(all) = bytes.first_chunk::<8>() {
+        u64::from_be_bytes(*all)
+    } else if let (Some(head), Some(tail)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        u64::from(u32::from_be_bytes(*head)).wrapping_shl(behind(4)) | u64::from(u32::from_be_bytes(*tail))
+    } else if let (Some(head), Some(tail)) = (bytes.first_chunk::<2>(), bytes.last_chunk::<2>()) {
+        u64::from(u16::from_be_bytes(*head)).wrapping_shl(behind(2)) | u64::from(u16::from_be_bytes(*tail))
+    } else {
+        bytes.first().copied().map_or(0, u64::from)
+    }
+}
+
+/// Writes a number as at most 8 big-endian bytes; whether it has no more.
+#[inline]
+fn put_word(number: u64, out: &mut [u8]) -> bool {
+    let length = out.len();
+    let above = |bytes: usize| {
+        let bits = u32::try_from(bytes.saturating_mul(8)).unwrap_or(64);
+        number.unbounded_shr(bits)
+    };
+    let [.., a, b, c, d] = number.to_be_bytes();
+    if let Some(all) = out.first_chunk_mut::<8>() {
+        *all = number.to_be_bytes();
+    } else if length >= 4 {
+        let [.., e, f, g, h] = above(length.wrapping_sub(4)).to_be_bytes();
+        if let Some(head) = out.first_chunk_mut() {
+            *head = [e, f, g, h];
+        }
+        if let Some(tail) = out.last_chunk_mut() {
+            *tail = [a, b, c, d];
+        }
+    } else if length >= 2 {
+        let [.., e, f] = above(length.wrapping_sub(2)).to_be_bytes();
+        if let Some(head) = out.first_chunk_mut() {
+            *head = [e, f];
+        }
+        if let Some(tail) = out.last_chunk_mut() {
+            *tail = [c, d];
+        }
+    } else if let [byte] = out {
+        *byte = d;
+    }
+    above(length) == 0
 }
 
 /// Whether all 16 half bytes are decimal digits: bit 3 of one above 9 stands with bit 2 or bit 1.

@@ -231,14 +231,15 @@ impl<'a> Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
-    /// Padding, long tags and lengths, and errors.
+    /// Padding, long tags and lengths, and errors. It takes and returns the state, so that the caller's may stay in
+    /// registers.
     #[inline(never)]
-    fn unusual(&mut self) -> Option<Result<Tlv<'a>, TlvError>> {
+    fn unusual(mut self) -> (Self, Option<Result<Tlv<'a>, TlvError>>) {
         let step = self.step().transpose();
         if matches!(step, Some(Err(_))) {
             self.rest = &[];
         }
-        step
+        (self, step)
     }
 }
 
@@ -250,7 +251,11 @@ impl<'a> Iterator for Elements<'a> {
         match self.usual() {
             Some(element) => Some(Ok(element)),
             None if self.rest.is_empty() => None,
-            None => self.unusual(),
+            None => {
+                let (after, element) = self.clone().unusual();
+                *self = after;
+                element
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Writes a message into a caller's buffer, field by field in ascending order, each checked against the table.
 
 use super::message::MAX_MESSAGE;
-use super::put::{fill, put_digits, put_hex, put_number, put_prefix, transcode};
+use super::put::{fill, fill_same, put_digits, put_hex, put_number, put_prefix, transcode};
 use super::sound::ascii_digits;
 use super::table::{Prefix, Row};
 use super::{BitmapForm, Coding, Dialect, DigitForm, Digits, FieldError, FieldNo, FieldValue, Mti};
@@ -19,6 +19,8 @@ pub struct Builder<'o> {
     bitmap: [u64; 2],
     bitmap_at: usize,
     last: FieldNo,
+    /// 64 or 128.
+    highest: FieldNo,
     poisoned: bool,
 }
 
@@ -59,9 +61,19 @@ impl<'o> Builder<'o> {
         let last = FieldNo(1);
         let room = out.len().min(MAX_MESSAGE);
         let out = out.get_mut(..room).unwrap_or_default();
-        let mut builder = Self { dialect, out, len: 0, bitmap: [0; 2], bitmap_at: 0, last, poisoned: false };
+        let mut builder = Self {
+            dialect,
+            out,
+            len: 0,
+            bitmap: [0; 2],
+            bitmap_at: 0,
+            last,
+            highest: FieldNo::MAC,
+            poisoned: false,
+        };
         if two_bitmaps {
             builder.mark(FieldNo(1));
+            builder.highest = FieldNo::MAC_128;
         }
         let at_mti = |reason| FieldError::new(Place::Mti, 0, reason);
         if !mti.is_decimal() {
@@ -173,17 +185,15 @@ impl<'o> Builder<'o> {
     ///
     /// # Errors
     /// What the table does not allow.
-    #[inline]
+    #[inline(always)]
     pub fn copy(&mut self, value: &Value<'_>) -> Result<&mut Self, FieldError> {
         // Content of the same row of the same table was checked when it was read.
-        if self.dialect.row(value.no).is_some_and(|row| core::ptr::eq(row, value.row))
-            && let Some(end) = self.end(value.no, value.row, value.units)
+        if self.dialect.is_row(value.row, value.no)
+            && let Some(end) = self.end_of(value.no, value.row, value.bytes.len())
         {
             let slot = self.open(value.no, value.row, value.units, end);
-            return match fill(slot, value.bytes) {
-                Ok(()) => Ok(self),
-                Err(reason) => Err(self.refuse(value.no, reason)),
-            };
+            fill_same(slot, value.bytes);
+            return Ok(self);
         }
         self.adapt(value)
     }
@@ -255,24 +265,24 @@ impl<'o> Builder<'o> {
     /// Where a field would end, if it comes in order, has an allowed length and there is room for it.
     #[inline]
     fn end(&self, no: FieldNo, row: &Row, units: u16) -> Option<usize> {
-        let end = self.len.wrapping_add(row.prefix_len()).wrapping_add(row.wire_len(units));
-        let good = no > self.last
-            && (no.0 <= 64 || self.has_two_bitmaps())
-            && (row.min..=row.max).contains(&units)
-            && end <= self.out.len();
+        if (row.min..=row.max).contains(&units) { self.end_of(no, row, row.wire_len(units)) } else { None }
+    }
+
+    /// The same for content that has an allowed length.
+    #[inline(always)]
+    fn end_of(&self, no: FieldNo, row: &Row, content: usize) -> Option<usize> {
+        let end = self.len.wrapping_add(row.prefix_len()).wrapping_add(content);
+        let good = no > self.last && no <= self.highest && end <= self.out.len();
         good.then_some(end)
     }
 
-    #[inline]
+    #[inline(always)]
     fn open(&mut self, no: FieldNo, row: &Row, units: u16, end: usize) -> &mut [u8] {
         let start = self.len;
         self.mark(no);
         self.last = no;
         self.len = end;
-        let whole = self.out.get_mut(start..end).unwrap_or_default();
-        let (front, content) = whole.split_at_mut_checked(row.prefix_len()).unwrap_or_default();
-        put_prefix(row.prefix, units, front);
-        content
+        put_prefix(row.prefix, units, self.out.get_mut(start..end).unwrap_or_default())
     }
 
     /// Why a field was not begun.
@@ -281,7 +291,7 @@ impl<'o> Builder<'o> {
     fn why_not(&mut self, no: FieldNo, units: u16) -> FieldError {
         let reason = match self.dialect.row(no) {
             None => Reason::NotInDialect,
-            Some(_) if no <= self.last || (no.0 > 64 && !self.has_two_bitmaps()) => Reason::Order,
+            Some(_) if no <= self.last || no > self.highest => Reason::Order,
             Some(row) if !(row.min..=row.max).contains(&units) => {
                 Reason::Length { found: units.into(), min: row.min.into(), max: row.max.into() }
             }

@@ -39,10 +39,15 @@ impl<'a> Message<'a> {
     #[inline]
     pub fn parse(dialect: &'static Dialect, bytes: &'a [u8]) -> Result<Self, FieldError> {
         let mut message = Self::blank(dialect, bytes);
-        match message.scan() {
-            None => Ok(message),
-            Some(error) => Err(error),
-        }
+        if message.sweep().is_some() { Ok(message) } else { Self::parse_slowly(dialect, bytes) }
+    }
+
+    /// [`Message::parse`] of a message with which something is wrong.
+    #[cold]
+    #[inline(never)]
+    fn parse_slowly(dialect: &'static Dialect, bytes: &'a [u8]) -> Result<Self, FieldError> {
+        let mut message = Self::blank(dialect, bytes);
+        message.scan().map_or(Ok(message), Err)
     }
 
     /// What can be read of a message that [`Message::parse`] refused: the fields before the place where its structure is
@@ -148,6 +153,29 @@ impl<'a> Message<'a> {
             hash.update(value.bytes);
         }
         hash.finalize().into()
+    }
+
+    /// Finds the fields of a message with which nothing is wrong. Of any other [`Message::scan`] tells what it is.
+    #[inline(never)]
+    fn sweep(&mut self) -> Option<()> {
+        if self.bytes.len() > MAX_MESSAGE {
+            return None;
+        }
+        let mut reader = Reader::new(self.bytes);
+        self.mti = read_mti(self.dialect.mti, &mut reader).ok()?;
+        self.present = read_bitmaps(self.dialect.bitmap, &mut reader).ok()?;
+        let (whole, mut rest) = (self.bytes.len(), reader.rest());
+        for no in Numbers::of(self.present & !FieldNo(1).bit()) {
+            let found = find(self.dialect, no, rest)?;
+            let slot = self.spans.get_mut(no.index())?;
+            let at = whole.wrapping_sub(found.rest.len());
+            *slot = Span { at: u16::try_from(at).ok()?, units: found.units };
+            if !is_sound(found.row.rule, found.units, found.rest, found.length) {
+                return None;
+            }
+            rest = found.rest.get(found.length..)?;
+        }
+        rest.is_empty().then_some(())
     }
 
     /// Finds the fields. The first error is returned; content that is wrong only hides its field, while a structure that

@@ -8,51 +8,77 @@ use crate::bytes::bcd_encode;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Writes a length, which its prefix can express, into the place for the prefix.
+/// Writes a length, which its prefix can express, to the front of a field, and returns the place for the content.
 #[inline]
-pub(super) fn put_prefix(prefix: Prefix, units: u16, out: &mut [u8]) {
-    let [hundred, tens, ones] = decimals(units);
-    match (prefix, out) {
-        (Prefix::Packed1, [pair]) => *pair = (tens << 4) | ones,
-        (Prefix::Packed2, [hundreds, pair]) => (*hundreds, *pair) = (hundred, (tens << 4) | ones),
-        (_, out) => {
-            for (slot, digit) in out.iter_mut().rev().zip([ones, tens, hundred]) {
-                *slot = digit | b'0';
-            }
+pub(super) fn put_prefix(prefix: Prefix, units: u16, whole: &mut [u8]) -> &mut [u8] {
+    match (prefix, whole) {
+        (Prefix::None, whole) => whole,
+        (Prefix::Packed1, [pair, content @ ..]) => {
+            *pair = packed(units);
+            content
         }
+        (Prefix::Packed2, [hundreds, pair, content @ ..]) => {
+            (*hundreds, *pair) = (packed(units / 100), packed(units % 100));
+            content
+        }
+        (prefix, whole) => put_ascii_prefix(prefix, units, whole),
     }
 }
 
-/// The three digits of a number below 1000.
-#[inline]
-fn decimals(number: u16) -> [u8; 3] {
-    let digit = |value: u16| u8::try_from(value % 10).unwrap_or(0);
-    [digit(number / 100), digit(number / 10), digit(number)]
+#[inline(never)]
+fn put_ascii_prefix(prefix: Prefix, units: u16, whole: &mut [u8]) -> &mut [u8] {
+    let length = if prefix == Prefix::Ascii2 { 2 } else { 3 };
+    let (front, content) = whole.split_at_mut_checked(length).unwrap_or_default();
+    let mut rest = units;
+    for slot in front.iter_mut().rev() {
+        *slot = packed(rest % 10) | b'0';
+        rest /= 10;
+    }
+    content
 }
 
-/// Copies content into its place. Up to 16 bytes go as two words that may overlap.
+/// A number below 100 as two digits. 103 / 1024 is a tenth, near enough.
+#[inline]
+fn packed(number: u16) -> u8 {
+    let tens = number.wrapping_mul(103) >> 10;
+    u8::try_from(number.wrapping_add(tens.wrapping_mul(6)) & 0xFF).unwrap_or(0)
+}
+
+/// Copies content into its place.
 #[inline]
 pub(super) fn fill(slot: &mut [u8], bytes: &[u8]) -> Result<(), Reason> {
     if slot.len() != bytes.len() {
         return Err(Reason::Kind);
     }
-    if bytes.len() > 16 || !(ends::<8>(slot, bytes) || ends::<4>(slot, bytes) || ends::<2>(slot, bytes)) {
-        slot.copy_from_slice(bytes);
-    }
+    fill_same(slot, bytes);
     Ok(())
 }
 
-/// Copies the first and the last `N` bytes, if there are so many.
+/// Copies content into its place of the same length (nothing, were it another). Up to 16 bytes go as two words that may
+/// overlap.
 #[inline]
-fn ends<const N: usize>(slot: &mut [u8], bytes: &[u8]) -> bool {
-    let (Some(head), Some(tail)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else { return false };
-    if let Some(slot) = slot.first_chunk_mut::<N>() {
+pub(super) fn fill_same(slot: &mut [u8], bytes: &[u8]) {
+    if slot.len() != bytes.len() {
+        return;
+    }
+    match (bytes.len(), slot) {
+        (8..=16, slot) => ends::<8>(slot, bytes),
+        (4..=7, slot) => ends::<4>(slot, bytes),
+        (2 | 3, slot) => ends::<2>(slot, bytes),
+        (1, slot) => ends::<1>(slot, bytes),
+        (_, slot) => slot.copy_from_slice(bytes),
+    }
+}
+
+/// Copies the first and the last `N` bytes.
+#[inline(always)]
+fn ends<const N: usize>(slot: &mut [u8], bytes: &[u8]) {
+    if let (Some(slot), Some(head)) = (slot.first_chunk_mut::<N>(), bytes.first_chunk::<N>()) {
         *slot = *head;
     }
-    if let Some(slot) = slot.last_chunk_mut::<N>() {
+    if let (Some(slot), Some(tail)) = (slot.last_chunk_mut::<N>(), bytes.last_chunk::<N>()) {
         *slot = *tail;
     }
-    true
 }
 
 pub(super) fn put_hex(slot: &mut [u8], bytes: &[u8]) -> Result<(), Reason> {

@@ -65,7 +65,7 @@ pub(super) struct Found<'a> {
 }
 
 /// Finds the field that begins `bytes`; `None` where the structure is lost, and [`what_is_lost`] tells why.
-#[inline]
+#[inline(always)]
 pub(super) fn find<'a>(dialect: &'static Dialect, no: FieldNo, bytes: &'a [u8]) -> Option<Found<'a>> {
     let row = dialect.row(no)?;
     let (units, rest) = match (row.prefix, bytes) {
@@ -107,6 +107,7 @@ pub(super) fn what_is_lost(dialect: &'static Dialect, no: FieldNo, bytes: &[u8])
 }
 
 /// How many digits or bytes a field has, and what follows its length prefix.
+#[inline(never)]
 fn prefixed<'a>(row: &Row, bytes: &'a [u8]) -> Result<(u16, &'a [u8]), Reason> {
     let needed = row.prefix_len();
     let short = Reason::Truncated { needed, left: bytes.len() };

@@ -162,6 +162,7 @@ pub(super) struct Row {
     pub(super) max: u16,
     pub(super) prefix: Prefix,
     pub(super) rule: Rule,
+    prefix_len: u8,
     /// Half bytes that a digit or byte takes on the wire, as a power of two.
     halves: u8,
 }
@@ -173,17 +174,18 @@ impl Row {
         max: 0,
         prefix: Prefix::None,
         rule: Rule::Absent,
+        prefix_len: 0,
         halves: 0,
     };
 
     const fn new(field: Field, form: DigitForm) -> Self {
         let (min, max) = field.bounds();
-        let prefix = match (field.size, form) {
-            (Size::Fixed(_), _) => Prefix::None,
-            (Size::Ll { .. }, DigitForm::Packed) => Prefix::Packed1,
-            (Size::Lll { .. }, DigitForm::Packed) => Prefix::Packed2,
-            (Size::Ll { .. }, DigitForm::Ascii) => Prefix::Ascii2,
-            (Size::Lll { .. }, DigitForm::Ascii) => Prefix::Ascii3,
+        let (prefix, prefix_len) = match (field.size, form) {
+            (Size::Fixed(_), _) => (Prefix::None, 0),
+            (Size::Ll { .. }, DigitForm::Packed) => (Prefix::Packed1, 1),
+            (Size::Lll { .. }, DigitForm::Packed) => (Prefix::Packed2, 2),
+            (Size::Ll { .. }, DigitForm::Ascii) => (Prefix::Ascii2, 2),
+            (Size::Lll { .. }, DigitForm::Ascii) => (Prefix::Ascii3, 3),
         };
         let (rule, halves) = match field.coding {
             Coding::Packed(Side::Left) => (Rule::PackedLeft, 0),
@@ -197,7 +199,7 @@ impl Row {
             Coding::Bytes => (Rule::Bytes, 1),
             Coding::Hex => (Rule::Hex, 2),
         };
-        Self { field, min, max, prefix, rule, halves }
+        Self { field, min, max, prefix, rule, prefix_len, halves }
     }
 
     /// [`Coding::wire_len`], without a branch.
@@ -209,12 +211,7 @@ impl Row {
     /// Bytes of the length prefix.
     #[inline]
     pub(super) const fn prefix_len(&self) -> usize {
-        match self.prefix {
-            Prefix::None => 0,
-            Prefix::Packed1 => 1,
-            Prefix::Packed2 | Prefix::Ascii2 => 2,
-            Prefix::Ascii3 => 3,
-        }
+        self.prefix_len as usize
     }
 }
 
@@ -293,6 +290,12 @@ impl Dialect {
     #[must_use]
     pub fn field(&self, no: FieldNo) -> Option<&Field> {
         self.row(no).map(|row| &row.field)
+    }
+
+    /// Whether it is this row, of this dialect, that the field has.
+    #[inline]
+    pub(super) fn is_row(&self, row: &Row, no: FieldNo) -> bool {
+        self.rows.get(no.index()).is_some_and(|own| core::ptr::eq(own, row))
     }
 
     /// The row of a field, as the codec uses it.

@@ -2,7 +2,7 @@
 
 use super::table::Row;
 use super::{Coding, Field, FieldError, FieldNo, FieldValue, Place, Reason, Side};
-use crate::bytes::{bcd_decode, is_packed16, unpack16};
+use crate::bytes::{bcd_decode, is_packed16, unpack16, word};
 use core::fmt;
 
 /// One field of a message, as it is on the wire and checked against its table.
@@ -193,7 +193,7 @@ impl<'a> Digits<'a> {
         }
         let end = self.skip.wrapping_add(self.count);
         let bytes = self.bytes.get(..usize::from(end.div_ceil(2)))?;
-        let all = bytes.iter().fold(0u64, |packed, byte| (packed << 8) | u64::from(*byte));
+        let all = word(bytes);
         let aligned = if end.is_multiple_of(2) { all } else { all >> 4 };
         Some(aligned & 1u64.unbounded_shl(u32::from(self.count).wrapping_mul(4)).wrapping_sub(1))
     }
