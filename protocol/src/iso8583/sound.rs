@@ -103,8 +103,8 @@ const fn track_halves(word: u64) -> u64 {
 /// The top bit of every byte that is within `FROM..=TO`, both below 128; of others not, if the word has no top bits.
 #[inline]
 const fn within<const FROM: u8, const TO: u8>(low: u64) -> u64 {
-    let reaches = low.wrapping_add(ONES.wrapping_mul(0x80 - FROM as u64));
-    let exceeds = low.wrapping_add(ONES.wrapping_mul(0x7F - TO as u64));
+    let reaches = low.wrapping_add(ONES.wrapping_mul(0x80u64.wrapping_sub(FROM as u64)));
+    let exceeds = low.wrapping_add(ONES.wrapping_mul(0x7Fu64.wrapping_sub(TO as u64)));
     reaches & !exceeds
 }
 
