@@ -33,7 +33,7 @@ fn no_history_loses_or_makes_money_and_every_fault_point_is_hit() {
 #[test]
 fn the_same_seed_is_the_same_history() {
     for seed in [0, 7, 4711] {
-        let tell = || play(&Plan::of_seed(seed), Care { every_visit: true, story: true }).story;
+        let tell = || play(&Plan::of_seed(seed), Care { every_visit: true, story: true, office: true }).story;
         assert_eq!(tell(), tell());
         assert_eq!(story(seed), story(seed));
     }
@@ -67,7 +67,7 @@ fn documented() -> Plan {
 #[test]
 fn the_history_in_the_documentation_is_what_happens() {
     let page = include_str!("../../docs/simulation.md");
-    let played = play(&documented(), Care { every_visit: true, story: true });
+    let played = play(&documented(), Care { every_visit: true, story: true, office: true });
     assert_eq!(played.violations, []);
     for line in played.story.iter().take_while(|line| !line.contains("quiet day")) {
         assert!(

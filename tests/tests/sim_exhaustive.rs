@@ -31,9 +31,9 @@ fn visit(terminal: usize, field: Vec<Presence>, faults: Vec<TerminalFault>) -> V
 fn played(suite: Suite, survival: Survival, visits: Vec<Visit>) -> Played {
     let card = CardPlan { suite, balance: CardAmount(10_000), survival };
     let plan = Plan { seed: 1, cards: vec![card], terminals: vec![TerminalPlan::default(); 2], visits };
-    let played = play(&plan, Care { every_visit: true, story: false });
+    let played = play(&plan, Care { every_visit: true, story: false, office: true });
     if !played.violations.is_empty() {
-        let told = play(&plan, Care { every_visit: true, story: true });
+        let told = play(&plan, Care { every_visit: true, story: true, office: true });
         panic!("{suite} {survival:?}\n{}", told.story.join("\n"));
     }
     played

@@ -55,7 +55,7 @@ fn work(next: &AtomicU64, end: u64, until: Option<Instant>) -> Report {
         if seed >= end {
             break;
         }
-        let care = Care { every_visit: seed.is_multiple_of(CAREFUL_EVERY), story: false };
+        let care = Care { every_visit: seed.is_multiple_of(CAREFUL_EVERY), story: false, office: true };
         let played = play(&Plan::of_seed(seed), care);
         report.histories += 1;
         report.coverage.add(&played.coverage);
@@ -91,7 +91,7 @@ impl Report {
 pub fn story(seed: u64) -> String {
     let whole = Plan::of_seed(seed);
     let plan = shortest(&whole);
-    let played = play(&plan, Care { every_visit: true, story: true });
+    let played = play(&plan, Care { every_visit: true, story: true, office: true });
     let mut text = format!(
         "seed {seed}: {} of {} taps and {} of {} faults are enough\n",
         plan.tap_count(),

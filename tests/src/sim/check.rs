@@ -98,6 +98,19 @@ pub enum Violation {
     NeverResolved(SamTerminal, RecordId),
     /// The till went on and on.
     Endless(SamTerminal),
+    /// The backend booked another sum than a card lost.
+    Booked {
+        /// The card.
+        card: CardId,
+        /// What it lost.
+        lost: u64,
+        /// What the backend booked.
+        booked: u64,
+        /// What nobody can know yet.
+        unknown: u64,
+    },
+    /// Anything else that is wrong at the backend.
+    Backend(String),
 }
 
 impl std::fmt::Display for Violation {
@@ -141,6 +154,12 @@ impl std::fmt::Display for Violation {
                 write!(f, "terminal {terminal}: record {} is still open after a quiet tap of its card", id.0)
             }
             Self::Endless(terminal) => write!(f, "terminal {terminal} goes on without end"),
+            Self::Booked { card, lost, booked, unknown } => write!(
+                f,
+                "card {} lost {lost}; the backend booked {booked}, and {unknown} cannot be known yet",
+                card.asn
+            ),
+            Self::Backend(what) => write!(f, "backend: {what}"),
         }
     }
 }
@@ -286,6 +305,59 @@ pub fn still_open(terminals: &[TerminalBook<'_>]) -> Vec<Violation> {
         open.map(|(id, _, _)| Violation::NeverResolved(book.number, id)).collect::<Vec<_>>()
     });
     open.collect()
+}
+
+/// Which debits of cards the terminals' records can claim at the backend.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// By card and counter: the terminal's index, the amount, and whether the record proves it by a TAC.
+    taken: BTreeMap<(CardId, OfflineCounter), (usize, CardAmount, bool)>,
+}
+
+/// Matches records with what the cards did.
+#[must_use]
+pub fn claims(cards: &[CardBook<'_>], terminals: &[TerminalBook<'_>]) -> Claims {
+    let mut claims = Claims::default();
+    for (index, book) in terminals.iter().enumerate() {
+        for (_, intent, standing) in replay(book, &mut Vec::new()) {
+            let Some(card) = cards.iter().find(|card| card.id == intent.card) else { continue };
+            let proven = match standing {
+                Standing::Resolved(
+                    Resolution::Done { .. }
+                    | Resolution::RecoveredUnverified { .. }
+                    | Resolution::Uncertain { tac: Some(_), .. },
+                ) => true,
+                Standing::Resolved(Resolution::Uncertain { tac: None, .. }) => false,
+                _ => continue,
+            };
+            if is_taken(card, intent) {
+                claims.taken.insert((card.id, intent.counter), (index, intent.amount, proven));
+            }
+        }
+    }
+    claims
+}
+
+impl Claims {
+    /// Whether the backend can know of a debit: by its TAC, or since the next one is known and says what was left.
+    fn is_known(&self, key: (CardId, OfflineCounter)) -> bool {
+        let Some((_, _, proven)) = self.taken.get(&key) else { return false };
+        *proven || key.1.next().is_some_and(|next| self.is_known((key.0, next)))
+    }
+
+    /// What a card lost and the backend cannot know.
+    #[must_use]
+    pub fn unknowable(&self, card: &CardBook<'_>) -> u64 {
+        let unknown = card.debits.iter().filter(|debit| !self.is_known((card.id, debit.counter)));
+        unknown.map(|debit| u64::from(debit.amount.0)).sum()
+    }
+
+    /// What the backend owes for a terminal's records.
+    #[must_use]
+    pub fn of_terminal(&self, index: usize) -> u64 {
+        let own = self.taken.iter().filter(|(key, (at, _, _))| *at == index && self.is_known(**key));
+        own.map(|(_, (_, amount, _))| u64::from(amount.0)).sum()
+    }
 }
 
 /// Whether the end of a visit is what happened: `own` are the records that the visit's own payment made.

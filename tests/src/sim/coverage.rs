@@ -111,6 +111,9 @@ fn required() -> Vec<Point> {
     cross(&["other card"], &["while open"]);
     cross(&["same card elsewhere"], &["while open"]);
     cross(&["card lingers"], &["removal"]);
+    cross(&["backend"], &["before durable", "after durable", "disk full", "store lies"]);
+    cross(&["line"], &["lost", "doubled", "answer lost", "late"]);
+    cross(&["terminal"], &["crash at upload"]);
     cross(&["end"], &ENDS);
     cross(&["resolved"], &["done", "void", "unverified", "MAC2 wrong", "SAM lost", "no proof"]);
     all

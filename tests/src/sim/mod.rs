@@ -7,6 +7,7 @@
 //! | [`world`] | cards, terminals with SAMs and journals, one clock; plays a plan |
 //! | [`till`] | a visit: drives `flow`'s purchase, lets faults strike |
 //! | [`slot`], [`store`] | a chip with its power; a journal that forgets what was not synced |
+//! | [`office`] | the evening: uploads over a bad line to a backend that crashes |
 //! | [`check`] | what must be true afterwards |
 //! | [`coverage`] | what was hit; a fault point never hit is a failure |
 //! | [`campaign`], [`shrink`] | many seeds; the shortest story of a failing one |
@@ -16,6 +17,7 @@
 pub mod campaign;
 pub mod check;
 pub mod coverage;
+pub mod office;
 pub mod plan;
 pub mod rng;
 pub mod shrink;

@@ -2,6 +2,7 @@
 
 use super::check::{CardBook, TerminalBook, Violation, check, still_open};
 use super::coverage::Coverage;
+use super::office;
 use super::plan::{CardPlan, Plan, Presence, TerminalPlan, Visit};
 use super::slot::{CardDebit, Chip};
 use super::store::CrashStore;
@@ -42,6 +43,12 @@ impl Scheme {
             let profile = Profile { issuers: issuers.iter().map(profile_of).collect() };
             Self { issuers, profile }
         })
+    }
+
+    /// Both issuers' keys.
+    #[must_use]
+    pub const fn issuers(&self) -> &[IssuerKeys; 2] {
+        &self.issuers
     }
 
     fn keys(&self, suite: Suite) -> &IssuerKeys {
@@ -194,6 +201,8 @@ pub struct Care {
     pub every_visit: bool,
     /// Write the story down.
     pub story: bool,
+    /// Upload everything to the backend afterwards, and compare its books.
+    pub office: bool,
 }
 
 /// A history in progress.
@@ -237,6 +246,9 @@ pub fn play(plan: &Plan, care: Care) -> Played {
     }
     if world.violations.is_empty() {
         world.quiet_end();
+    }
+    if world.violations.is_empty() && care.office {
+        world.evening(plan.seed);
     }
     let World { coverage, violations, story, .. } = world;
     Played { coverage, violations, story: story.unwrap_or_default() }
@@ -354,6 +366,18 @@ impl World {
         self.check();
         let open = still_open(&self.terminal_books());
         open.into_iter().for_each(|violation| self.violated(violation));
+    }
+}
+
+impl World {
+    /// Everything is uploaded, and the backend's books are compared.
+    fn evening(&mut self, seed: u64) {
+        let journals = self.terminals.iter().map(|terminal| terminal.journal.clone()).collect();
+        let mut coverage = Coverage::default();
+        let found =
+            office::evening(seed, &self.card_books(), &self.terminal_books(), journals, &mut coverage);
+        self.coverage.add(&coverage);
+        found.into_iter().for_each(|violation| self.violated(violation));
     }
 }
 

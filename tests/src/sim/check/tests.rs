@@ -212,3 +212,42 @@ fn people_who_are_told_wrong_are_found() {
         Outcome::Uncertain { record: RecordId(1), intent: intent(0, 250, 1_000, 1), why: Doubt::CardGone };
     assert!(told(&doubt, &own).is_err(), "the record is done, not open");
 }
+
+#[test]
+fn what_the_backend_can_know_is_what_is_proven_or_followed_by_something_known() {
+    let first = intent(0, 250, 1_000, 1);
+    let second = intent(1, 100, 750, 2);
+    let mut case = Case {
+        balance: 650,
+        debits: vec![debit(&first), debit(&second)],
+        entries: vec![JournalEntry::Intent(first)],
+        given: vec![TermSeq(1), TermSeq(2)],
+    };
+    case.resolve(1, Resolution::Uncertain { tac: None, why: Uncertainty::NoProof });
+    case.entries.push(JournalEntry::Intent(second.clone()));
+    let unknowable =
+        |case: &Case| case.with_books(|cards, terminals| claims(cards, terminals).unknowable(&cards[0]));
+    assert_eq!(unknowable(&case), 350, "nothing is known of either");
+    case.resolve(3, Resolution::Done { tac: tac(&second) });
+    assert_eq!(unknowable(&case), 0, "the second says what was left after the first");
+    let owed = case.with_books(|cards, terminals| claims(cards, terminals).of_terminal(0));
+    assert_eq!(owed, 350);
+}
+
+/// A terminal that keeps its records to itself, and a backend that books what nobody took, must both be found.
+#[test]
+fn an_evening_without_uploads_is_found() {
+    let case = honest();
+    let found = case.with_books(|cards, terminals| {
+        let journals = vec![crate::sim::store::CrashStore::default()];
+        crate::sim::office::evening(
+            1,
+            cards,
+            terminals,
+            journals,
+            &mut crate::sim::coverage::Coverage::default(),
+        )
+    });
+    assert!(matches!(found[0], Violation::Booked { lost: 250, booked: 0, unknown: 0, .. }), "{found:?}");
+    assert!(matches!(&found[1], Violation::Backend(what) if what.contains("is owed 0")), "{found:?}");
+}
