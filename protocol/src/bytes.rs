@@ -234,7 +234,7 @@ pub(crate) fn word(bytes: &[u8]) -> u64 {
 
 /// Writes a number as at most 8 big-endian bytes; whether it has no more.
 #[inline]
-fn put_word(number: u64, out: &mut [u8]) -> bool {
+pub(crate) fn put_word(number: u64, out: &mut [u8]) -> bool {
     let length = out.len();
     let above = |bytes: usize| {
         let bits = u32::try_from(bytes.saturating_mul(8)).unwrap_or(64);

@@ -4,7 +4,7 @@ use super::sound::{packed_digits, packed_track};
 use super::table::Prefix;
 use super::value::SEPARATOR;
 use super::{Coding, Digits, Reason, Side, Value};
-use crate::bytes::bcd_encode;
+use crate::bytes::{bcd_encode, pack16, put_word};
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
@@ -98,6 +98,16 @@ pub(super) fn put_hex(slot: &mut [u8], bytes: &[u8]) -> Result<(), Reason> {
 pub(super) fn put_number(coding: Coding, units: u16, slot: &mut [u8], value: u64) -> Result<(), Reason> {
     const TOO_LONG: Reason = Reason::Value("number has more digits than the field");
     match coding {
+        Coding::Packed(side) if slot.len() <= 8 => {
+            let padding = if side == Side::Right { u32::from(units & 1).wrapping_mul(4) } else { 0 };
+            let digits = u32::from(units).wrapping_mul(4);
+            match pack16(value) {
+                Some(packed) if packed.unbounded_shr(digits) == 0 => {
+                    if put_word(packed.wrapping_shl(padding), slot) { Ok(()) } else { Err(TOO_LONG) }
+                }
+                _ => Err(TOO_LONG),
+            }
+        }
         Coding::Packed(side) => {
             let odd = !units.is_multiple_of(2);
             let value =

@@ -1,6 +1,6 @@
 //! The content of a field, and its digits whatever their form on the wire.
 
-use super::table::Row;
+use super::table::{Row, Rule};
 use super::{Coding, Field, FieldError, FieldNo, FieldValue, Place, Reason, Side};
 use crate::bytes::{bcd_decode, is_packed16, unpack16, word};
 use core::fmt;
@@ -61,8 +61,15 @@ impl<'a> Value<'a> {
     /// Something else than digits, or more than 64 bits hold.
     #[inline]
     pub fn number(&self) -> Result<u64, Reason> {
-        match self.row.field.coding {
-            Coding::Packed(side) if side == Side::Left || self.units.is_multiple_of(2) => {
+        match self.row.rule {
+            // Its digits and padding were checked when it was read.
+            Rule::PackedLeft if self.bytes.len() <= 8 => Ok(unpack16(word(self.bytes))),
+            Rule::PackedRight if self.bytes.len() <= 8 => {
+                let padding = u32::from(self.units & 1).wrapping_mul(4);
+                Ok(unpack16(word(self.bytes).wrapping_shr(padding)))
+            }
+            Rule::PackedLeft => bcd_decode(self.bytes).map_err(|_| Reason::Value("number is too large")),
+            Rule::PackedRight if self.units.is_multiple_of(2) => {
                 bcd_decode(self.bytes).map_err(|_| Reason::Value("number is too large"))
             }
             _ => self.digits().number(),
