@@ -1,4 +1,4 @@
-//! The demo is a test: it ends with an error unless card, journal and the issuer's keys agree.
+//! The demo is a test: it ends with an error unless card, journal, ledger and the issuer's keys agree.
 #![cfg(test)]
 
 use std::path::Path;
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 const TIME_MAX: Duration = Duration::from_secs(20);
 
 #[test]
-fn the_demo_proves_that_card_and_journal_agree_within_twenty_seconds() {
+fn the_demo_proves_that_card_journal_and_ledger_agree_within_twenty_seconds() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let demo = Path::new(env!("CARGO_BIN_EXE_demo"));
-    for program in ["terminal", "card-applet-sim"] {
+    for program in ["terminal", "card-applet-sim", "posp-gateway"] {
         assert!(
             demo.with_file_name(program).exists(),
             "{program}: cargo build --workspace --bins comes first"
@@ -28,6 +28,7 @@ fn the_demo_proves_that_card_and_journal_agree_within_twenty_seconds() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{errors}");
     assert!(began.elapsed() < TIME_MAX, "took {:?}", began.elapsed());
-    assert!(said.contains("50.00 CNY issued − 24.50 CNY booked = 25.50 CNY on the card"), "{said}");
+    assert!(said.contains("100.00 CNY loaded − 24.50 CNY booked = 75.50 CNY on the card"), "{said}");
     assert!(said.contains("Recovered, no second debit"), "{said}");
+    assert!(said.contains("answered as before, booked once") && said.contains("63, refused"), "{said}");
 }

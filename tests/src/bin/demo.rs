@@ -1,5 +1,5 @@
-//! `make demo`: a kiosk's day without network, on a real PC/SC daemon. Exit code 0 only if card, journal and the issuer's
-//! keys agree at the end.
+//! `make demo`: a kiosk's day from load to settlement, on a real PC/SC daemon, with a real gateway and its ledger. Exit code 0
+//! only if card, journal, ledger and the issuer's keys agree at the end.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -8,8 +8,8 @@ use tests::demo::{day, stage::Stage, telling::Voice};
 fn main() -> ExitCode {
     let (voice, began) = (Voice::new(), Instant::now());
     voice.title(
-        "Tapline: a day offline",
-        "A kiosk without network. Real programs, a real PC/SC daemon between terminal and card; only the plastic is software.",
+        "Tapline: a day, from load to settlement",
+        "Real programs: terminal, gateway with its ledger, a PC/SC daemon between terminal and card; only the plastic is software.",
     );
     let mut stage = match Stage::new() {
         Ok(stage) => stage,

@@ -7,6 +7,7 @@
 //! Anything that is not as it should be ends the demo with an error: it is a test as well.
 
 pub mod day;
+pub mod office;
 pub mod proof;
 pub mod stage;
 pub mod telling;

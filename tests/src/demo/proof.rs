@@ -15,8 +15,10 @@ use terminal::journal::{FILE_NAME, Journal};
 ///
 /// # Errors
 /// Card and journal do not agree in anything.
-pub fn show(stage: &Stage, voice: Voice, issued: u32, card: &Value, history: &Value) -> Result<()> {
+pub fn show(stage: &Stage, voice: Voice, loaded: u32, card: &Value, history: &Value) -> Result<()> {
+    // Type 06: loads are in the card's log as well.
     let log = card["log"].as_array().context("the card has a log")?;
+    let log: Vec<&Value> = log.iter().filter(|entry| entry["kind"] == "06").collect();
     let payments = history["payments"].as_array().context("the journal has payments")?;
     let taken: Vec<&Value> = payments
         .iter()
@@ -47,11 +49,11 @@ pub fn show(stage: &Stage, voice: Voice, issued: u32, card: &Value, history: &Va
         voice.good(&format!("{own:<34}{booked:<34}TAC {tac} is right"), "");
     }
     let balance = u32::try_from(card["balance"].as_u64().context("a balance")?)?;
-    ensure!(issued - balance == sum, "the card lost {}, the journal has {sum}", issued - balance);
+    ensure!(loaded - balance == sum, "the card lost {}, the journal has {sum}", loaded - balance);
     ensure!(history["amount"]["minor"] == u64::from(sum), "the journal's own sum is another: {history}");
     voice.pause();
     voice.good(
-        &format!("{} issued − {} booked = {} on the card.", money(issued), money(sum), money(balance)),
+        &format!("{} loaded − {} booked = {} on the card.", money(loaded), money(sum), money(balance)),
         "card and journal agree to the cent",
     );
     Ok(())

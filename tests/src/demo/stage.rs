@@ -4,17 +4,22 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The issuer that a new terminal's configuration accepts.
-const ISSUER: &str = "5441504C494E4500";
+pub const ISSUER: &str = "5441504C494E4500";
+/// PIN of the demo's card.
+pub const PIN: &str = "123456";
 /// Serial number of the demo's card.
 pub const CARD: &str = "62170000000000000001";
 /// Number of the demo's SAM.
 pub const SAM: &str = "000000000017";
+/// Where a new gateway listens.
+const GATEWAY: &str = "127.0.0.1:8583";
 /// Longest that anything may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 const STEP: Duration = Duration::from_millis(10);
@@ -40,9 +45,10 @@ pub struct Stage {
     reader: String,
     port: String,
     simulator: Option<Running>,
+    gateway: Option<Running>,
 }
 
-/// A sale that is under way in another process.
+/// A sale or load that is under way in another process.
 pub struct Sale {
     child: Running,
     stderr: PathBuf,
@@ -58,12 +64,12 @@ impl Stage {
             |name| std::env::var(name).context("this runs beside a private PC/SC daemon: use `make demo`");
         let own = std::env::current_exe().context("where am I?")?;
         let programs = own.parent().context("a program is in a folder")?.to_path_buf();
-        for program in ["terminal", "card-applet-sim"] {
+        for program in ["terminal", "card-applet-sim", "posp-gateway"] {
             ensure!(programs.join(program).exists(), "{program} is not built: use `make demo`");
         }
         let (reader, port) = (variable("TAPLINE_READER")?, variable("TAPLINE_VPCD_PORT")?);
         let folder = tempfile::Builder::new().prefix("tapline-demo-").tempdir()?;
-        Ok(Self { folder, programs, reader, port, simulator: None })
+        Ok(Self { folder, programs, reader, port, simulator: None, gateway: None })
     }
 
     /// A file of the stage.
@@ -112,7 +118,7 @@ impl Stage {
             "--serial",
             CARD,
             "--pin",
-            "123456",
+            PIN,
             "--balance",
             balance,
             "--out",
@@ -225,6 +231,39 @@ impl Stage {
         Ok(())
     }
 
+    // --- the gateway --------------------------------------------------------------------------------------------
+
+    /// One operation of the gateway, and its result.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn gateway(&self, arguments: &[&str]) -> Result<Value> {
+        let mut command = self.program("posp-gateway");
+        let output = command.current_dir(self.path("gateway")).arg("--json").args(arguments).output()?;
+        let said = json_line(&output.stdout)
+            .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        ensure!(output.status.success() && said["ok"] == true, "posp-gateway {arguments:?}: {said}");
+        Ok(said["result"].clone())
+    }
+
+    /// Starts the gateway and waits until it lets terminals in.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn serve(&mut self) -> Result<()> {
+        let log = File::options().create(true).append(true).open(self.path("gateway.log"))?;
+        let mut command = self.program("posp-gateway");
+        let child =
+            command.current_dir(self.path("gateway")).arg("serve").stdout(log.try_clone()?).stderr(log);
+        self.gateway = Some(Running(child.spawn().context("posp-gateway does not start")?));
+        wait_for("the gateway", || Ok(TcpStream::connect(GATEWAY).is_ok()))
+    }
+
+    /// The gateway dies without warning (SIGKILL), as a machine does that loses power.
+    pub fn kill_gateway(&mut self) {
+        self.gateway = None;
+    }
+
     // --- the terminal -------------------------------------------------------------------------------------------
 
     /// One command of the terminal, and its result, whatever its exit code.
@@ -265,15 +304,46 @@ impl Stage {
     /// # Errors
     /// It does not start.
     pub fn start_sale(&self, amount: &str) -> Result<Sale> {
+        self.start(&["sale", amount, "--wait", WAIT_S], &[])
+    }
+
+    /// Starts a command of the terminal that waits for a card.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Sale> {
         let stderr = self.path("sale.err");
         let child = self
             .program("terminal")
-            .args(["--json", "sale", amount, "--wait", WAIT_S])
+            .arg("--json")
+            .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(File::create(&stderr)?)
             .spawn()
             .context("terminal does not start")?;
         Ok(Sale { child: Running(child), stderr })
+    }
+
+    /// One command of the terminal in `folder` of the stage with `environment`, and all it says, success or not.
+    ///
+    /// # Errors
+    /// It answers no JSON.
+    pub fn terminal_says(
+        &self,
+        folder: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Value> {
+        let mut command = self.program("terminal");
+        command
+            .current_dir(self.path(folder))
+            .arg("--json")
+            .args(arguments)
+            .envs(environment.iter().copied());
+        let output = command.output()?;
+        json_line(&output.stdout)
+            .with_context(|| format!("terminal {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)))
     }
 
     /// A whole sale: the card is held to the reader and taken away afterwards.
