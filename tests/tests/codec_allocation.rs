@@ -1,4 +1,5 @@
 //! Reading and building a message allocates nothing: what the benchmark B1 does, under a counting allocator.
+#![cfg(test)]
 
 use tests::bench::codec::{purchase_frame, rebuild, retype};
 

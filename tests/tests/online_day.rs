@@ -130,7 +130,9 @@ impl Day {
         let keys = IssuerKeys::for_tests(Suite::Aes, 0);
         let (mut card, mut sam) = (RamMemory::new(), RamMemory::new());
         NewCard::for_tests(SERIAL.parse::<Asn>().unwrap()).make(&keys, &mut card).unwrap();
-        NewSam::for_tests(SAM.parse::<SamTerminal>().unwrap()).make(&[keys.clone()], &mut sam).unwrap();
+        NewSam::for_tests(SAM.parse::<SamTerminal>().unwrap())
+            .make(std::slice::from_ref(&keys), &mut sam)
+            .unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::write(path("issuer.toml"), card_applet_sim::keyfile::write(&keys).as_bytes()).unwrap();
         let day = Self {

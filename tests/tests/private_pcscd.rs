@@ -1,6 +1,7 @@
 //! `scripts/private-pcscd`, in both of its ways: two slots, the command's own exit code and input, and nothing left behind.
 //!
 //! Where the system forbids namespaces the tests of that way fail and say so.
+#![cfg(test)]
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,4 +1,5 @@
 //! The reference pages that are made from code are what the code says (`UPDATE_REFERENCE=1` writes them anew).
+#![cfg(test)]
 
 use protocol::apdu::StatusWord;
 use std::fmt::Write as _;

@@ -2,6 +2,7 @@
 //!
 //! Rules about one file are in `tidy/rules.rs`, the arrows between crates in `tidy/arrows.rs`; each rule is tested there on
 //! a sample that breaks it. A finding names file, line and rule. There are no exceptions but the lists in those files.
+#![cfg(test)]
 
 use std::path::{Path, PathBuf};
 

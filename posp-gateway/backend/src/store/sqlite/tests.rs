@@ -1,3 +1,5 @@
+//! The SQLite store on its own: what it keeps, what it refuses, and what it says when the disk or the file is not as it should be.
+
 use super::*;
 use crate::accounts::chart::{Book, FundingKind, FundingNumber, code};
 use crate::accounts::{Ledger, NewTransfer, Order, Reference};
