@@ -65,8 +65,9 @@ impl World {
 #[must_use]
 pub fn run(world: World) -> Exit {
     let World { args, environment, mut out, mut err } = world;
-    let chosen =
-        Language::choose(cli::language_option(&args).as_deref(), |name| environment.get(name).cloned());
+    let chosen = Language::choose(console::help::language_option(&args).as_deref(), |name| {
+        environment.get(name).cloned()
+    });
     let texts = Texts::new(*chosen.as_ref().unwrap_or(&Language::ENGLISH));
     let cli = match cli::parse(&texts, &args) {
         Ok(cli) => cli,

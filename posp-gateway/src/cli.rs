@@ -282,16 +282,6 @@ pub(crate) fn parse(texts: &Texts, args: &[OsString]) -> Result<Cli, clap::Error
     Cli::from_arg_matches(&matches)
 }
 
-/// What `--lang` says, before anything else is read: help is already in that language.
-pub(crate) fn language_option(args: &[OsString]) -> Option<String> {
-    let texts: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
-    let after = texts.windows(2).find_map(|pair| match pair {
-        ["--lang", tag] => Some(*tag),
-        _ => None,
-    });
-    after.or_else(|| texts.iter().find_map(|arg| arg.strip_prefix("--lang="))).map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

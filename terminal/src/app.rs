@@ -95,8 +95,9 @@ impl World {
 /// Runs one command and says how the process ends.
 pub fn run(mut world: World) -> Exit {
     let variables = world.environment.clone();
-    let language =
-        Language::choose(cli::language_option(&world.args).as_deref(), |name| variables.get(name).cloned());
+    let language = Language::choose(console::help::language_option(&world.args).as_deref(), |name| {
+        variables.get(name).cloned()
+    });
     let texts = Texts::new(*language.as_ref().unwrap_or(&Language::ENGLISH));
     let parsed = cli::parse(&texts, &world.args);
     let json = parsed.as_ref().is_ok_and(|cli| cli.json);

@@ -114,16 +114,6 @@ pub(crate) fn parse(texts: &Texts, args: &[OsString]) -> Result<Cli, clap::Error
     Cli::from_arg_matches(&matches)
 }
 
-/// What `--lang` says, before anything else is read: help is already in that language.
-pub(crate) fn language_option(args: &[OsString]) -> Option<String> {
-    let texts: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
-    let after = texts.windows(2).find_map(|pair| match pair {
-        ["--lang", tag] => Some(*tag),
-        _ => None,
-    });
-    after.or_else(|| texts.iter().find_map(|arg| arg.strip_prefix("--lang="))).map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,13 +137,5 @@ mod tests {
         let args: Vec<OsString> = ["terminal", "sale", "--help"].map(OsString::from).to_vec();
         let help = parse(&texts, &args).unwrap_err().to_string();
         assert!(help.contains("terminal sale 12.50") && help.contains("等待刷卡的秒数"), "{help}");
-    }
-
-    #[test]
-    fn the_language_option_is_seen_wherever_it_stands() {
-        let args = |list: &[&str]| list.iter().map(OsString::from).collect::<Vec<_>>();
-        assert_eq!(language_option(&args(&["terminal", "sale", "5", "--lang", "zh"])).as_deref(), Some("zh"));
-        assert_eq!(language_option(&args(&["terminal", "--lang=en", "doctor"])).as_deref(), Some("en"));
-        assert_eq!(language_option(&args(&["terminal", "doctor"])), None);
     }
 }

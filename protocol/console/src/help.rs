@@ -6,6 +6,7 @@
 
 use crate::text::{Args, Texts};
 use clap::{Arg, Command};
+use std::ffi::OsString;
 
 /// Gives `command` and all its subcommands their texts.
 #[must_use]
@@ -68,5 +69,29 @@ fn collect(command: &Command, name: &str, texts: &Texts, missing: &mut Vec<Strin
     missing.extend(wanted.into_iter().filter(|message| texts.say(message) == *message));
     for sub in command.get_subcommands() {
         collect(sub, &format!("{name}-{}", sub.get_name()), texts, missing);
+    }
+}
+
+/// What `--lang` says among the arguments, before anything else is read: help is already in that language.
+#[must_use]
+pub fn language_option(args: &[OsString]) -> Option<String> {
+    let texts: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
+    let after = texts.windows(2).find_map(|pair| match pair {
+        ["--lang", tag] => Some(*tag),
+        _ => None,
+    });
+    after.or_else(|| texts.iter().find_map(|arg| arg.strip_prefix("--lang="))).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_language_option_is_seen_wherever_it_stands() {
+        let args = |list: &[&str]| list.iter().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(language_option(&args(&["terminal", "sale", "5", "--lang", "zh"])).as_deref(), Some("zh"));
+        assert_eq!(language_option(&args(&["terminal", "--lang=en", "doctor"])).as_deref(), Some("en"));
+        assert_eq!(language_option(&args(&["terminal", "doctor"])), None);
     }
 }
