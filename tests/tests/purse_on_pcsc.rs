@@ -147,3 +147,30 @@ fn clients_that_are_not_ours_read_the_balance_through_the_same_daemon() {
         assert!(pyscard.out.contains("00 00 13 88 9000"), "{pyscard:?}");
     });
 }
+
+#[test]
+fn a_sam_with_another_issuers_keys_takes_nothing() {
+    isolated("a_sam_with_another_issuers_keys_takes_nothing", || {
+        let shop = Shop::closed("10");
+        let sim = |arguments: &[&str]| assert_eq!(shop.run("card-applet-sim", arguments).code, 0);
+        // The same key version, other keys: the SAM answers, and only the card can tell.
+        sim(&["personalise", "issuer", "--issuer", "5441504C494E4501", "--out", "other.toml"]);
+        sim(&[
+            "personalise",
+            "sam",
+            "--issuer",
+            "other.toml",
+            "--terminal",
+            "000000000099",
+            "--out",
+            "other.sam",
+        ]);
+        let shop = shop.with_slots_of(&["--card", "a.card", "--sam", "other.sam"]);
+        let sale = shop.terminal(&["--json", "sale", "12.50"]);
+        assert_ne!(sale.code, 0, "{sale:?}");
+        assert!(sale.out.contains("TL-1213") && sale.out.contains("9302"), "{sale:?}");
+        assert_eq!(balance(&shop, "a.card"), 5000, "nothing was taken: {sale:?}");
+        let open = shop.terminal(&["--json", "history", "--uncertain"]);
+        assert_eq!(find(&open.json(), "uncertain"), Some(0), "and nothing is left open: {open:?}");
+    });
+}
