@@ -15,7 +15,7 @@ demo: tools ## the main job on a real PC/SC daemon: a day from load to settlemen
 test: tools ## every suite, with its time and budget (SUITES="unit simulation" for some)
 	@scripts/with-env scripts/check test $(SUITES)
 
-lint: build-tools ## fmt, clippy, rustdoc, bare metal, tidy
+lint: build-tools bare-metal-tools ## fmt, clippy, rustdoc, bare metal, tidy
 	@scripts/with-env scripts/check lint
 
 bench: tools ## measurements as one table and target/bench/bench.json (ROWS="B1 B3" for some)
@@ -27,7 +27,10 @@ sim: build-tools ## deterministic simulation with faults (SEEDS=0..1000; a faili
 clean-tools: ## remove what was fetched
 	rm -rf .tools
 
-.PHONY: tools build-tools
+.PHONY: tools build-tools bare-metal-tools
+bare-metal-tools:
+	@scripts/fetch-tools bare-metal
+
 build-tools:
 	@scripts/fetch-tools build
 
