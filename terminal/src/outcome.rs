@@ -11,7 +11,7 @@ use crate::receipt::{Receipt, Standing};
 use crate::words::last_digits;
 use console::{Exit, Failure, code};
 use flow::outcome::{CardBalance, Certainty, Doubt};
-use flow::record::DebitIntent;
+use flow::record::{CardId, DebitIntent};
 use flow::sam::SamIdentity;
 use flow::{Decline, Fault, Outcome};
 use protocol::ids::SamTerminal;
@@ -165,12 +165,28 @@ impl Context<'_> {
             }
             Decline::CounterExhausted => refused(code::CARD_COUNTER_USED_UP),
             Decline::CardRefused(status) => refused(code::CARD_REFUSED).with("status", status),
+            Decline::SamProofRefused(card) => self.sam_proof_refused(&card),
+            Decline::HostProofRefused => refused(code::HOST_PROOF_REFUSED),
             Decline::WrongPin { tries_left } => refused(code::PIN_WRONG).with("tries", tries_left),
             Decline::PinBlocked => refused(code::PIN_BLOCKED),
             Decline::Host(response) => refused(code::HOST_DECLINED).with("response", response),
             Decline::BadAnswer => refused(code::CARD_ANSWER).with("status", "malformed"),
             Decline::RolledBack(card) => refused(code::CARD_ROLLED_BACK).with("card", last_digits(&card.asn)),
         }
+    }
+
+    /// The keys of SAM and card do not fit. Has the SAM taken payments from the issuer's cards before, then the card is the
+    /// likelier one to be odd, else the SAM.
+    fn sam_proof_refused(&self, card: &CardId) -> Failure {
+        let terminal = self.sam.map(|sam| sam.terminal);
+        // A journal that cannot be read says nothing for the SAM.
+        let agreed = terminal.is_some_and(|sam| self.journal.sam_has_agreed(sam, card).unwrap_or(false));
+        let code = if agreed { code::CARD_AGAINST_SAM } else { code::SAM_AGAINST_ISSUER };
+        Failure::new(code)
+            .with("terminal", terminal.map_or_else(|| "?".to_owned(), |terminal| terminal.to_string()))
+            .with("reader", self.sam_reader)
+            .with("issuer", card.issuer)
+            .with("card", last_digits(&card.asn))
     }
 
     fn doubt(&self, intent: &DebitIntent, why: Doubt) -> Failure {

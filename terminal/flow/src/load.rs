@@ -401,7 +401,10 @@ impl<'p> Load<'p> {
                 Err(_) => self.prove(),
             },
             Ok(Response { sw, .. }) if crate::purchase::says_nothing_was_done(sw) => {
-                Ok(self.store_end(LoadState::Refused { sw }, After::Declined(Decline::CardRefused(sw))))
+                let proof_refused = crate::purchase::says_mac_is_wrong(sw);
+                let decline =
+                    if proof_refused { Decline::HostProofRefused } else { Decline::CardRefused(sw) };
+                Ok(self.store_end(LoadState::Refused { sw }, After::Declined(decline)))
             }
             _ => self.prove(),
         }

@@ -171,6 +171,11 @@ pub enum Decline {
     CounterExhausted,
     /// The card refused with this status word; nothing was taken.
     CardRefused(StatusWord),
+    /// The card found the SAM's MAC1 wrong: the keys of the two do not fit, or the command was damaged on its way. One of
+    /// them is the odd one, and a single refusal does not say which; nothing was taken.
+    SamProofRefused(CardId),
+    /// The card found the host's MAC2 wrong: the host's keys do not fit the card's; nothing was loaded.
+    HostProofRefused,
     /// The card's answer makes no sense.
     BadAnswer,
     /// The PIN is wrong; so many tries are left.

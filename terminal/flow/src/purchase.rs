@@ -26,8 +26,8 @@ use protocol::time::{Mono, Now};
 mod checks;
 mod recovery;
 
-pub(crate) use checks::says_nothing_was_done;
-use checks::{check_init, receipt, says_mac_is_wrong};
+use checks::{check_init, receipt};
+pub(crate) use checks::{says_mac_is_wrong, says_nothing_was_done};
 
 /// An amount of zero was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -474,7 +474,13 @@ impl<'p> Purchase<'p> {
                 Err(_) => self.probe_again_or_wait(Decline::BadAnswer, now),
             },
             Ok(Response { sw, .. }) if says_nothing_was_done(sw) => {
-                Ok(self.resolve(Resolution::Void, After::Refused(Decline::CardRefused(sw))))
+                let proof_refused = says_mac_is_wrong(sw);
+                let decline = if proof_refused {
+                    Decline::SamProofRefused(intent.card)
+                } else {
+                    Decline::CardRefused(sw)
+                };
+                Ok(self.resolve(Resolution::Void, After::Refused(decline)))
             }
             Ok(Response { sw, .. }) => self.probe_again_or_wait(Decline::CardRefused(sw), now),
             Err(_) => self.probe_again_or_wait(Decline::BadAnswer, now),

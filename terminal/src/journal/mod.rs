@@ -18,7 +18,7 @@ pub(crate) use store::free_bytes;
 use flow::host::Ask;
 use flow::outbox::{Due, Outbox, record_of};
 use flow::record::{CardId, DebitIntent, ENTRY_BYTES_MAX, JournalEntry, LoadIntent, RecordId};
-use protocol::ids::BatchNo;
+use protocol::ids::{BatchNo, SamTerminal};
 use protocol::iso8583::f58::TransactionRecord;
 use protocol::time::Wall;
 use std::io;
@@ -203,6 +203,14 @@ impl Journal {
     /// The disk cannot be read.
     pub fn gave_wrong_proof_since(&self, card: &CardId, since: Wall) -> Result<bool, StoreFault> {
         payment::wrong_proof_since(self.store.db(), card, since)
+    }
+
+    /// Whether a payment of another card of this card's issuer was taken and proven to the SAM with this number.
+    ///
+    /// # Errors
+    /// The disk cannot be read.
+    pub fn sam_has_agreed(&self, sam: SamTerminal, card: &CardId) -> Result<bool, StoreFault> {
+        payment::proven_to(self.store.db(), sam, card)
     }
 
     /// The intent stored under this number.

@@ -203,6 +203,14 @@ pub(super) fn wrong_proof_since(db: &Connection, card: &CardId, since: Wall) -> 
     Ok(db.prepare_cached(sql)?.exists(params![card.asn.0, card.issuer.0, since.0])?)
 }
 
+/// Whether another card of this card's issuer paid and proved it to this SAM. Asked after a refusal only, so that reading
+/// through a journal of another SAM's payments costs nobody a tap.
+pub(super) fn proven_to(db: &Connection, sam: SamTerminal, card: &CardId) -> Result<bool, StoreFault> {
+    let sql = "SELECT 1 FROM payment WHERE state = 2 AND terminal = ?1 AND issuer = ?2 AND card <> ?3
+               ORDER BY id DESC LIMIT 1";
+    Ok(db.prepare_cached(sql)?.exists(params![sam.0, card.issuer.0, card.asn.0])?)
+}
+
 /// The payments that were uploaded in this batch, oldest first.
 pub(super) fn of_batch(db: &Connection, batch: BatchNo) -> Result<Vec<Payment>, StoreFault> {
     let sql = format!("SELECT {COLUMNS} FROM payment WHERE upload_batch = ?1 ORDER BY id");

@@ -128,6 +128,20 @@ fn a_wrong_proof_is_remembered_for_its_card_and_time() {
 }
 
 #[test]
+fn a_sam_has_agreed_with_an_issuer_once_another_card_of_it_paid() {
+    let (_folder, _path, mut journal) = new();
+    let (sam, card) = (intent(1, 1).terminal, intent(1, 1).card);
+    let id = begin(&mut journal, &intent(2, 1250)).unwrap();
+    assert_eq!(journal.sam_has_agreed(sam, &card), Ok(false), "an open debit proves nothing");
+    resolve(&mut journal, id, done()).unwrap();
+    assert_eq!(journal.sam_has_agreed(sam, &card), Ok(true));
+    assert_eq!(journal.sam_has_agreed(sam, &intent(2, 1).card), Ok(false), "only that very card paid");
+    assert_eq!(journal.sam_has_agreed(SamTerminal([9; 6]), &card), Ok(false));
+    let stranger = CardId { issuer: "5441504C494E4501".parse().unwrap(), ..card };
+    assert_eq!(journal.sam_has_agreed(sam, &stranger), Ok(false));
+}
+
+#[test]
 fn history_is_searched_by_whatever_is_on_a_receipt() {
     let (_folder, _path, mut journal) = new();
     for (serial, amount) in [(0x11, 1250), (0x22, 300), (0x33, 1250)] {

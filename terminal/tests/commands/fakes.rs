@@ -33,6 +33,8 @@ pub(crate) struct PurseState {
     pub(crate) algorithm: u8,
     /// SELECT answers this instead, if it is set.
     pub(crate) select: Option<StatusWord>,
+    /// DEBIT finds MAC1 wrong.
+    pub(crate) distrusts_sam: bool,
     pub(crate) tear: Option<Tear>,
     /// A tear takes the card out of the field.
     pub(crate) leaves: bool,
@@ -66,6 +68,7 @@ impl Purse {
             key_version: 1,
             algorithm: 0x10,
             select: None,
+            distrusts_sam: false,
             tear: None,
             leaves: true,
             torn: false,
@@ -173,6 +176,9 @@ impl PurseState {
         let Some(amount) = self.pending.take() else {
             return answer(&[], StatusWord::NOT_ACCEPTED, out);
         };
+        if self.distrusts_sam {
+            return answer(&[], StatusWord::MAC_WRONG, out);
+        }
         if self.tear == Some(Tear::BeforeDebit) {
             return self.breaks_off();
         }

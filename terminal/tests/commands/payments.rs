@@ -104,6 +104,31 @@ fn a_tear_before_the_debit_pays_afresh_and_books_once() {
     assert_eq!((&history["taken"], &history["amount"]["minor"]), (&1.into(), &1250.into()));
 }
 
+#[test]
+fn a_card_that_refuses_the_sams_proof_blames_the_sam_until_the_sam_has_proved_itself_with_another_card() {
+    let till = Till::new();
+    let [odd, good] =
+        ["62170000001234567890", "62170000001234567891"].map(|asn| Purse::with_serial(asn, 10_000));
+    odd.state().distrusts_sam = true;
+    let refused = |exit| {
+        let said = till.tap(&["--json", "sale", "12.50"], &odd, SamManner::Good);
+        assert_eq!((said.exit, odd.taken()), (exit, (10_000, 0)), "{}", said.out);
+        assert_eq!(till.history()["uncertain"], 0);
+        said.json()["result"].clone()
+    };
+    let said = refused(Exit::Unavailable);
+    assert_eq!((&said["code"], &said["outcome"]), (&"TL-1307".into(), &"not-taken".into()));
+    let what = said["what"].as_str().unwrap();
+    assert!(what.contains("000000000042") && what.contains("5441504C494E4500"), "{what}");
+    assert!(said["next"].as_str().unwrap().contains("Test Reader 00 01"), "{said}");
+
+    assert_eq!(till.tap(&["sale", "12.50"], &good, SamManner::Good).exit, Exit::Success);
+    let said = refused(Exit::OtherCard);
+    assert_eq!(said["code"], "TL-1221");
+    let next = said["next"].as_str().unwrap();
+    assert!(next.contains("7890") && next.contains("Test Reader 00 01"), "{next}");
+}
+
 /// The card is torn away and stays away: the payment ends as uncertain, in the words of "same card again".
 fn interrupted(till: &Till, purse: &Purse, tear: Tear) {
     purse.state().tear = Some(tear);

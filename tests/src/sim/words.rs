@@ -122,7 +122,9 @@ pub const fn end(outcome: &Outcome) -> &'static str {
         Outcome::Declined(Decline::Insufficient { .. }) => "declined: insufficient",
         Outcome::Declined(Decline::AboveLimit(_)) => "declined: above limit",
         Outcome::Declined(Decline::RecentlyRefused(_)) => "declined: refused after wrong MAC2",
-        Outcome::Declined(Decline::CardRefused(_)) => "declined: refused by card",
+        Outcome::Declined(Decline::CardRefused(_) | Decline::SamProofRefused(_)) => {
+            "declined: refused by card"
+        }
         Outcome::Declined(_) => "declined: other",
         Outcome::Uncertain { why: Doubt::CardGone, .. } => "uncertain: card gone",
         Outcome::Uncertain { why: Doubt::JournalFailed, .. } => "uncertain: journal failed",

@@ -78,6 +78,8 @@ card-rolled-back = This card's counter went back: it is a copy, or was restored 
     .next = Do not give it another try; report the card (ends in { $card }) to the acquirer.
 card-key-version = This card's key version ({ $version }) is not in use for its issuer. Nothing was taken.
     .next = Ask for another card. If the issuer uses that version, add it to key_versions in the configuration.
+card-against-sam = The card found the proof of this terminal's SAM wrong (9302), and other cards of its issuer have accepted it. Nothing was taken.
+    .next = Present the card once more. If it refuses again, ask for another card and report this one (ends in { $card }). If every card refuses now, check the SAM in “{ $reader }” (terminal number { $terminal }).
 
 sam-missing = There is no SAM in “{ $reader }”.
     .next = Insert the SAM in the reader's second slot, or correct reader.sam in the configuration.
@@ -91,6 +93,8 @@ sam-suite = The SAM (terminal number { $terminal }) has no application of securi
     .next = Insert the SAM of the issuer that this card belongs to, or remove the issuer from the configuration.
 sam-refused = The SAM (terminal number { $terminal }) refused: { $status }. Nothing was taken.
     .next = Check that it is the acquirer's SAM for this terminal. If it is, replace it.
+sam-against-issuer = The SAM in this terminal (terminal number { $terminal }) does not fit this card's issuer ({ $issuer }): the card found its proof wrong (9302). Nothing was taken.
+    .next = Check that the right SAM is in “{ $reader }”: it has not taken a payment from another card of this issuer yet. If other cards of the issuer can pay, it is this card that is odd.
 
 disk-full = The disk is full: { $path } cannot be written. Nothing was taken.
     .next = Make room on the disk, then try again. Payments need room for their record before they start.
@@ -127,6 +131,8 @@ pin-blocked = The PIN of this card is blocked. Nothing was loaded.
     .next = The holder should ask the card's issuer to unblock it.
 host-declined = The acquirer declined (response code { $response }). Nothing was loaded.
     .next = Ask the acquirer with that code, or use another card.
+host-proof-refused = The card found the acquirer's consent to the load wrong (9302): the issuer's keys there do not fit this card. Nothing was loaded; the request is reversed, now or before anything else is sent.
+    .next = Report it to the acquirer with the time of this message. Other cards may still be loaded.
 host-gone = The acquirer's host could not be reached or did not answer. Nothing was loaded; the request is reversed, now or before anything else is sent.
     .next = Check the network, then try again. Payments from the card work without it.
 host-answer = The acquirer's host gave an answer that makes no sense. Nothing was loaded; the request is reversed, now or before anything else is sent.

@@ -232,7 +232,12 @@ fn a_card_that_refuses_the_credit_makes_the_reversal_due() {
     till.up_to_credit().card(&[0x93, 0x02]);
     assert_eq!(till.state(), LoadState::Refused { sw: StatusWord::MAC_WRONG });
     till.stored();
-    assert_eq!(*till.outcome(), Outcome::Declined(Decline::CardRefused(StatusWord::MAC_WRONG)));
+    assert_eq!(*till.outcome(), Outcome::Declined(Decline::HostProofRefused));
+
+    let mut till = Till::start(&profile);
+    till.up_to_credit().card(&[0x69, 0x85]);
+    till.stored();
+    assert_eq!(*till.outcome(), Outcome::Declined(Decline::CardRefused(StatusWord(0x6985))));
 }
 
 #[test]

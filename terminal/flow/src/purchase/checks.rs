@@ -52,7 +52,7 @@ pub(crate) fn says_nothing_was_done(sw: StatusWord) -> bool {
     matches!(high, 0x67 | 0x68 | 0x69 | 0x6A | 0x6B | 0x6D | 0x6E | 0x93 | 0x94)
 }
 
-/// Status words of a SAM that found a MAC2 wrong.
-pub(super) fn says_mac_is_wrong(sw: StatusWord) -> bool {
+/// Status words of whoever found a MAC wrong: of a SAM its MAC2, of a card MAC1 or the host's MAC2.
+pub(crate) fn says_mac_is_wrong(sw: StatusWord) -> bool {
     matches!(sw, StatusWord::MAC_WRONG | StatusWord::SECURE_MESSAGING_WRONG)
 }

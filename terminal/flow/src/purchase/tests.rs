@@ -301,6 +301,25 @@ fn an_answer_to_the_debit_that_says_nothing_clear_is_probed_at_once() {
     assert_eq!(till.stored_resolution(), Resolution::Void);
 }
 
+#[test]
+fn a_card_that_finds_mac1_wrong_is_not_blamed_alone_and_other_refusals_are_the_cards() {
+    let profile = profile();
+    let refused = |answer: [u8; 2]| {
+        let mut till = Till::start(&profile, 250);
+        let card = till.up_to_debit().card;
+        till.card(&answer);
+        assert_eq!(till.stored_resolution(), Resolution::Void, "{answer:02X?}");
+        till.then(Event::Stored(RecordId(2)));
+        (card, till.outcome().clone())
+    };
+    for answer in [[0x93, 0x02], [0x69, 0x88]] {
+        let (card, outcome) = refused(answer);
+        assert_eq!(outcome, Outcome::Declined(Decline::SamProofRefused(card)), "{answer:02X?}");
+    }
+    let (_, outcome) = refused([0x69, 0x01]);
+    assert_eq!(outcome, Outcome::Declined(Decline::CardRefused(StatusWord(0x6901))));
+}
+
 /// Found by the simulation: a card whose memory takes no change refuses every DEBIT, and the till went on for ever.
 #[test]
 fn a_card_that_answers_the_debit_with_a_failure_and_did_nothing_is_declined_not_asked_again() {
