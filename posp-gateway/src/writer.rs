@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::switch::{Ask, Echo, Question};
 use backend::api::{AdminAnswer, AdminRequest, Answer, Backend, Query, Report, Request};
 use backend::store::StoreFault;
+use protocol::time::Now;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -119,57 +120,71 @@ pub fn start(
     clock: Clock,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("writer".into()).spawn(move || {
-        let mut writer = Writer { backend, clock, requests: Vec::new(), asked: Vec::new(), wake: Vec::new() };
+        let mut writer = Writer::new(backend);
         let mut batch = Vec::new();
         while queue.take(&mut batch) {
-            writer.work(&mut batch);
+            writer.work(&mut batch, clock.now());
         }
     })
 }
 
 /// Who asked.
+#[derive(Debug)]
 enum Asker {
     Terminal(Arc<Mailbox>, Echo),
     Operator(oneshot::Sender<Result<AdminAnswer, StoreFault>>),
 }
 
-struct Writer {
-    backend: Box<dyn Backend + Send>,
-    clock: Clock,
+/// What the writer's thread does with what it took, without thread or clock: the simulation drives it too.
+#[derive(Debug)]
+pub struct Writer<B> {
+    backend: B,
     requests: Vec<Request>,
     asked: Vec<Asker>,
     wake: Vec<Arc<Mailbox>>,
 }
 
-impl Writer {
+impl<B: Backend> Writer<B> {
+    /// The one that asks this backend.
+    #[must_use]
+    pub const fn new(backend: B) -> Self {
+        Self { backend, requests: Vec::new(), asked: Vec::new(), wake: Vec::new() }
+    }
+
+    /// The backend, between two batches.
+    pub const fn backend(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
     /// Does jobs in order. Questions are asked between the batches of requests around them, so that each sees what came before it.
-    fn work(&mut self, batch: &mut Vec<Job>) {
+    /// Answers are in the mailboxes when it returns.
+    pub fn work(&mut self, batch: &mut Vec<Job>, now: Now) {
         for job in batch.drain(..) {
             match job {
-                Job::Terminal(to, ask) => self.terminal(to, *ask),
+                Job::Terminal(to, ask) => self.terminal(to, *ask, now),
                 Job::Admin(request, reply) => {
                     self.requests.push(Request::Admin(request));
                     self.asked.push(Asker::Operator(reply));
                 }
                 Job::Query(query, reply) => {
-                    self.execute();
+                    self.execute(now);
                     // An operator who has left does not need the answer.
                     let _ = reply.send(self.backend.query(&query));
                 }
             }
         }
-        self.execute();
+        self.execute(now);
         self.wake.drain(..).for_each(|mailbox| mailbox.wake());
     }
 
-    fn terminal(&mut self, to: Arc<Mailbox>, Ask { echo, question }: Ask) {
+    fn terminal(&mut self, to: Arc<Mailbox>, Ask { echo, question }: Ask, now: Now) {
         match question {
             Question::Host(request) => {
                 self.requests.push(Request::Host(request));
                 self.asked.push(Asker::Terminal(to, echo));
             }
             Question::SignIn(pending) => {
-                self.execute();
+                self.execute(now);
                 let done = match self.backend.query(&Query::Terminal(echo.terminal())) {
                     Ok(report) => Done::Registered(echo, pending, report),
                     Err(fault) => {
@@ -183,11 +198,11 @@ impl Writer {
     }
 
     /// Decides what was gathered, and only then answers.
-    fn execute(&mut self) {
+    fn execute(&mut self, now: Now) {
         if self.requests.is_empty() {
             return;
         }
-        let result = self.backend.execute(self.clock.now(), &self.requests);
+        let result = self.backend.execute(now, &self.requests);
         self.requests.clear();
         let mut asked = std::mem::take(&mut self.asked);
         match result {

@@ -46,6 +46,15 @@ pub trait Backend {
     fn query(&mut self, query: &Query) -> Result<Report, StoreFault>;
 }
 
+impl<B: Backend + ?Sized> Backend for Box<B> {
+    fn execute(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
+        (**self).execute(now, batch)
+    }
+    fn query(&mut self, query: &Query) -> Result<Report, StoreFault> {
+        (**self).query(query)
+    }
+}
+
 /// Most offline records in one message (`posp.md` section 5).
 pub const RECORDS_MAX: usize = MAX_RECORDS;
 /// Most items in one message of a batch upload.

@@ -1,7 +1,7 @@
 //! Accepts connections, counts them, and ends them at the stop.
 
-use super::connection::{CloseReason, Connection};
-use super::{Limits, Mailbox};
+use super::connection::Connection;
+use super::{CloseReason, Limits, Mailbox};
 use crate::clock::Clock;
 use crate::switch::Switch;
 use crate::writer::Queue;

@@ -57,6 +57,12 @@ impl Mailbox {
         self.wake();
     }
 
+    /// Takes everything: for a driver that looks by itself and needs no wake-up.
+    #[must_use]
+    pub fn collect(&self) -> Vec<Done> {
+        std::mem::take(&mut self.lock().done)
+    }
+
     /// Takes everything into `into` (which is empty) and remembers whom to wake. True if the connection is to end.
     pub(super) fn take(&self, into: &mut Vec<Done>, context: &Context<'_>) -> bool {
         let mut inner = self.lock();

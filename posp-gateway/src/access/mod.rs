@@ -4,13 +4,16 @@
 //! that nobody takes. A connection may have many requests outstanding; answers leave as they are ready, in any order. When its share is
 //! used up, or the queue to the writer is full, nothing more is read from it until answers have left: the terminal's own TCP window stops it.
 
+mod close_reason;
 mod connection;
 mod listener;
 mod mailbox;
+mod session;
 
-pub use connection::CloseReason;
+pub use close_reason::CloseReason;
 pub use listener::{Access, Stats};
 pub use mailbox::{Done, Mailbox};
+pub use session::{Held, Resumed, Session, UNSENT_MAX};
 
 use std::time::Duration;
 
