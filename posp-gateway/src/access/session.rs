@@ -38,6 +38,7 @@ pub struct Session {
     limits: Limits,
     /// Received and not yet judged: the front of a frame, or whole frames beyond the session's share.
     received: Vec<u8>,
+    #[expect(clippy::vec_box, reason = "the writer's job takes the box as it is")]
     asking: Vec<Box<Ask>>,
     /// Requests without an answer.
     outstanding: usize,
@@ -139,6 +140,7 @@ impl Session {
     }
 
     /// The questions that nobody has taken yet, in order.
+    #[expect(clippy::vec_box, reason = "the writer's job takes the box as it is")]
     pub const fn asked(&mut self) -> &mut Vec<Box<Ask>> {
         &mut self.asking
     }

@@ -28,6 +28,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod balance;
+pub mod errand;
 pub mod host;
 pub mod load;
 pub mod machine;

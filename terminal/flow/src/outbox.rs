@@ -292,6 +292,12 @@ impl Outbox {
         Verdict { entries: ids.iter().filter_map(answer_for).collect(), attention: None }
     }
 
+    /// Field 58 `TA` of a debit as it stands; `None` once the host has answered for it.
+    #[must_use]
+    pub fn record(&self, id: RecordId) -> Option<TransactionRecord> {
+        self.debits.get(&id).map(Debit::record)
+    }
+
     /// The totals of the open batch, for field 48.
     #[must_use]
     pub fn totals(&self) -> SettlementTotals {

@@ -14,6 +14,7 @@ use crate::words::last_digits;
 use anyhow::Context as _;
 use console::{Args, Exit, Failure, code};
 use flow::Outcome;
+use flow::errand::Refusal as Refused;
 use flow::host::{Ask, NoReply};
 use flow::load::{CardPin, Load};
 use flow::outcome::{Fault, LoadReceipt};
@@ -447,12 +448,15 @@ fn unanswered(lost: Lost, journal: &Journal, gateway: &str) -> Failure {
 /// Why a batch was not settled, as a person can act on it.
 fn refused(refusal: Refusal, journal: &Journal, gateway: &str) -> Failure {
     match refusal {
-        Refusal::Waiting(waiting) => Failure::new(code::SETTLEMENT_WAITS)
+        Refusal::Host(Refused::Waiting(waiting)) => Failure::new(code::SETTLEMENT_WAITS)
             .with("reversals", waiting.reversals)
             .with("confirmations", waiting.confirmations)
             .with("records", waiting.records),
-        Refusal::NoReply(why) => unanswered(why.into(), journal, gateway),
-        Refusal::Refused(response) => Failure::new(code::SETTLEMENT_REFUSED).with("response", response),
+        Refusal::Host(Refused::NoReply(why)) => unanswered(why.into(), journal, gateway),
+        Refusal::Host(Refused::Refused(response)) => {
+            Failure::new(code::SETTLEMENT_REFUSED).with("response", response)
+        }
+        Refusal::Host(Refused::Driver) => Failure::new(code::UNEXPECTED).with("detail", Refused::Driver),
         Refusal::Journal(fault) => unanswered(fault.into(), journal, gateway),
     }
 }

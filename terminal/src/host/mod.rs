@@ -5,6 +5,7 @@
 //! the first of them is used, so a terminal that restarts never uses one again.
 
 mod drain;
+mod errand;
 mod settle;
 mod wire;
 

@@ -15,8 +15,7 @@ pub use search::{HISTORY_MAX, Search, Sums};
 pub use store::FREE_BYTES_MIN;
 pub(crate) use store::free_bytes;
 
-use flow::host::Ask;
-use flow::outbox::{Due, Outbox, record_of};
+use flow::outbox::{Outbox, record_of};
 use flow::record::{CardId, DebitIntent, ENTRY_BYTES_MAX, JournalEntry, LoadIntent, RecordId};
 use protocol::ids::{BatchNo, SamTerminal};
 use protocol::iso8583::f58::TransactionRecord;
@@ -130,9 +129,9 @@ impl Journal {
         &self.outbox
     }
 
-    /// The message for something due; `None` if it is no longer.
-    pub fn message(&mut self, due: &Due) -> Option<Ask> {
-        self.outbox.ask(due)
+    /// The same, for the errand that sends it.
+    pub(crate) const fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
     }
 
     /// A load of this card whose CREDIT was sent and not answered.

@@ -1,0 +1,148 @@
+//! The errands by themselves: what they ask, what they store, and what an answer that comes too late for its record means.
+
+use super::*;
+use crate::outbox::FIRST_BATCH;
+use crate::record::{CardId, DebitIntent, RecordId, Resolution, Uncertainty};
+use protocol::ids::{Asn, IssuerId, KeyVersion, OfflineCounter, SamTerminal, TermSeq};
+use protocol::iso8583::f58::{RecordAnswer, RecordAnswers, RecordState};
+use protocol::iso8583::typed::ResponseCode;
+use protocol::money::{CardAmount, Currency};
+use protocol::purse::{CappDigest, CardRandom, File15Digest, Moment, Overdraft, Suite, Tac, TransactionType};
+use std::vec;
+
+const CARD: CardId = CardId { issuer: IssuerId([1; 8]), asn: Asn([2; 10]) };
+
+fn debit() -> JournalEntry {
+    JournalEntry::Intent(DebitIntent {
+        card: CARD,
+        currency: Currency::CNY,
+        algorithm: Suite::Aes.algorithm(),
+        key_version: KeyVersion(1),
+        random: CardRandom::from8([7; 8]),
+        counter: OfflineCounter(3),
+        balance_before: CardAmount(1000),
+        overdraft: Overdraft::ZERO,
+        amount: CardAmount(250),
+        kind: TransactionType::Purchase,
+        terminal: SamTerminal([0x17; 6]),
+        term_seq: TermSeq(5),
+        moment: Moment::from_bytes([0x20, 0x26, 0x11, 0x22, 0x08, 0x00, 0x01]),
+        digest: CappDigest::default(),
+        file15: File15Digest::default(),
+        factors: [CARD.asn.factor()].into_iter().collect(),
+    })
+}
+
+fn reply(code: ResponseCode) -> HostReply {
+    HostReply {
+        code,
+        reference: None,
+        consent: None,
+        records: None,
+        totals: None,
+        batch: FIRST_BATCH,
+        time: None,
+    }
+}
+
+fn held() -> HostReply {
+    let answer = RecordAnswer { term_seq: TermSeq(5), code: RecordAnswer::HELD };
+    let records = Some(RecordAnswers { answers: [answer].into_iter().collect() });
+    HostReply { records, ..reply(ResponseCode::APPROVED) }
+}
+
+/// Applies entries under the numbers that follow.
+fn take(outbox: &mut Outbox, next: &mut u64, entries: &[JournalEntry]) {
+    for entry in entries {
+        *next += 1;
+        outbox.apply(RecordId(*next), entry);
+    }
+}
+
+#[test]
+fn a_record_that_became_known_while_it_was_on_its_way_is_sent_again_as_it_is_now() {
+    let (mut outbox, mut next) = (Outbox::default(), 0);
+    take(&mut outbox, &mut next, &[debit()]);
+    let mut drain = Drain::new(Scope::WithOpen);
+    let Step::Ask(Ask::Records(sent)) = drain.handle(Event::Start, &mut outbox) else {
+        panic!("nothing due")
+    };
+    assert_eq!(sent[0].state, RecordState::Uncertain);
+    // The card comes back and proves the debit while the host still thinks.
+    let tac = Tac::from8([9; 8]);
+    let done = JournalEntry::Resolved { intent: RecordId(1), resolution: Resolution::Done { tac } };
+    take(&mut outbox, &mut next, &[done]);
+    let step = drain.handle(Event::Answered(held()), &mut outbox);
+    assert!(!matches!(&step, Step::Store(_)), "the answer spoke of the uncertain record: {step:?}");
+    let mut drain = Drain::new(Scope::All);
+    let Step::Ask(Ask::Records(sent)) = drain.handle(Event::Start, &mut outbox) else {
+        panic!("the proof of the debit was lost")
+    };
+    assert_eq!((sent[0].state, sent[0].tac), (RecordState::Done, tac));
+}
+
+#[test]
+fn an_answered_record_leaves_once_its_answer_is_durable() {
+    let (mut outbox, mut next) = (Outbox::default(), 0);
+    let why = Uncertainty::NoProof;
+    let unknown = Resolution::Uncertain { tac: None, why };
+    take(
+        &mut outbox,
+        &mut next,
+        &[debit(), JournalEntry::Resolved { intent: RecordId(1), resolution: unknown }],
+    );
+    let mut drain = Drain::new(Scope::All);
+    assert!(matches!(drain.handle(Event::Start, &mut outbox), Step::Ask(Ask::Records(_))));
+    let Step::Store(entries) = drain.handle(Event::Answered(held()), &mut outbox) else { panic!("no entry") };
+    assert_eq!(outbox.waiting().records, 1, "not before it is durable");
+    take(&mut outbox, &mut next, &entries);
+    assert_eq!(drain.handle(Event::Stored, &mut outbox), Step::Done);
+    assert_eq!(outbox.waiting().records, 0);
+    let drained = drain.into_drained();
+    assert!(drained.items[0].settled && drained.items[0].attention && drained.stopped.is_none());
+}
+
+#[test]
+fn a_message_is_tried_three_times_and_then_waits() {
+    let (mut outbox, mut next) = (Outbox::default(), 0);
+    let void = JournalEntry::Resolved { intent: RecordId(1), resolution: Resolution::Void };
+    take(&mut outbox, &mut next, &[debit(), void]);
+    let mut drain = Drain::new(Scope::All);
+    let mut step = drain.handle(Event::Start, &mut outbox);
+    for _ in 0..3 {
+        assert!(matches!(step, Step::Ask(_)), "{step:?}");
+        step = drain.handle(Event::Unanswered(NoReply::Timeout), &mut outbox);
+    }
+    assert_eq!((step, drain.drained().stopped), (Step::Done, Some(NoReply::Timeout)));
+}
+
+#[test]
+fn a_settlement_whose_answer_is_lost_is_found_closed_at_the_next_sign_in_and_not_asked_twice() {
+    let mut outbox = Outbox::default();
+    let mut settle = Settle::new();
+    assert_eq!(settle.handle(Event::Start, &mut outbox), Step::Ask(Ask::SignIn));
+    let step = settle.handle(Event::Answered(reply(ResponseCode::APPROVED)), &mut outbox);
+    assert!(matches!(step, Step::Ask(Ask::Settle(_))), "{step:?}");
+    assert_eq!(settle.handle(Event::Unanswered(NoReply::Timeout), &mut outbox), Step::Ask(Ask::SignIn));
+    // The sign-in's answer names the next batch, which the line has stored.
+    outbox.apply(RecordId(1), &JournalEntry::Batch(BatchNo(2)));
+    assert_eq!(settle.handle(Event::Answered(reply(ResponseCode::APPROVED)), &mut outbox), Step::Done);
+    let settled = settle.into_settled().1.unwrap();
+    assert_eq!((settled.closing, settled.next), (Closing::AnswerLost, Some(BatchNo(2))));
+}
+
+#[test]
+fn a_batch_that_differs_is_sent_again_and_ended() {
+    let mut outbox = Outbox::default();
+    let mut settle = Settle::new();
+    let approved = || Event::Answered(reply(ResponseCode::APPROVED));
+    settle.handle(Event::Start, &mut outbox);
+    settle.handle(approved(), &mut outbox);
+    let step = settle.handle(Event::Answered(reply(ResponseCode::RECONCILE)), &mut outbox);
+    assert_eq!(step, Step::Records(FIRST_BATCH));
+    assert_eq!(settle.handle(Event::Records(vec![]), &mut outbox), Step::Ask(Ask::UploadEnd));
+    assert_eq!(settle.handle(approved(), &mut outbox), Step::Ask(Ask::SignIn));
+    assert_eq!(settle.handle(Event::Unanswered(NoReply::Unreachable), &mut outbox), Step::Done);
+    let settled = settle.into_settled().1.unwrap();
+    assert_eq!((settled.closing, settled.next), (Closing::Differing, None));
+}
