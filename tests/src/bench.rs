@@ -5,6 +5,7 @@
 
 mod apdu;
 pub mod codec;
+mod durable;
 mod host;
 mod ledger;
 mod sampling;
@@ -98,8 +99,10 @@ pub type Measure = fn() -> anyhow::Result<Vec<Row>>;
 pub const MEASURES: &[(&str, Measure)] = &[
     ("B1", codec::measure),
     ("B2", host::echoes),
-    ("B3", host::durable),
+    ("B3/durable", durable::usual),
     ("B3/engine", ledger::measure),
+    ("B3/open", durable::open_loop),
+    ("B3/5M", durable::large),
     ("B5", tap::measure_software),
     ("B6/tap", tap::measure),
     ("B6/apdu", apdu::measure),

@@ -1,6 +1,7 @@
 //! B3/engine: online purchases decided and durable, without the network in front: identity, limits, double entry, chain, one fsync
-//! per 512, on SQLite with a million transactions and 100,000 payers before. Beside it the time of one fdatasync of the same disk.
+//! per 512, on SQLite with a million transactions and 100,000 payers before.
 
+use super::durable::Folder;
 use super::{Row, Unit, percentile};
 use anyhow::Context as _;
 use backend::Engine;
@@ -14,8 +15,6 @@ use keys::SoftKeys;
 use protocol::ids::{BatchNo, MerchantId, Stan, TerminalId};
 use protocol::money::{Amount, Currency};
 use protocol::time::{Mono, Now, Wall};
-use std::io::{Seek, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,8 +28,8 @@ const MEASURED: Duration = Duration::from_secs(8);
 const TRACES: u32 = 999_999;
 
 pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
-    let folder = folder()?;
-    let path = folder.join("ledger");
+    let folder = Folder::new()?;
+    let path = folder.0.join("ledger");
     let keys = Arc::new(SoftKeys::in_memory(Box::new(|out| {
         out.fill(0x5A);
         Ok(())
@@ -49,37 +48,13 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         commits.push(commit.elapsed());
     }
     let rate = f64::from(bench.sent - before) / began.elapsed().as_secs_f64();
-    let mut syncs = syncs(&folder)?;
-    std::fs::remove_dir_all(&folder)?;
     let work = "online purchase decided and durable on SQLite, 512 a commit, 1M before";
     let millis = |times: &mut [Duration], at| percentile(times, at).as_secs_f64() * 1e3;
     Ok(vec![
         Row::new("B3/engine", work, rate, Unit::PerSecond),
         Row::new("B3/engine-commit", "one commit of 512", millis(&mut commits, 50), Unit::Millis).at(50),
         Row::new("B3/engine-commit", "one commit of 512", millis(&mut commits, 99), Unit::Millis).at(99),
-        Row::new("B3/fdatasync", "4 KiB written and synced", millis(&mut syncs, 50), Unit::Millis).at(50),
     ])
-}
-
-/// A folder on the disk of the build, never in memory.
-fn folder() -> anyhow::Result<PathBuf> {
-    let target = std::env::current_exe()?.parent().context("the program's folder")?.to_path_buf();
-    let folder = target.join(format!("bench-ledger-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    Ok(folder)
-}
-
-fn syncs(folder: &std::path::Path) -> anyhow::Result<Vec<Duration>> {
-    let mut file = std::fs::File::create(folder.join("sync"))?;
-    let mut times = Vec::new();
-    for _ in 0..200 {
-        let began = Instant::now();
-        file.rewind()?;
-        file.write_all(&[0x5A; 4096])?;
-        file.sync_data()?;
-        times.push(began.elapsed());
-    }
-    Ok(times)
 }
 
 struct Bench {

@@ -7,6 +7,9 @@
 //! A full disk or a read-only file refuses the batch and leaves everything as it was. After any other failure of a commit nobody can
 //! know what reached the disk, so the store takes nothing more until it is opened again, which reads what is there.
 
+mod behind;
+#[cfg(test)]
+mod behind_tests;
 mod codec;
 mod read;
 mod scan;
@@ -14,6 +17,7 @@ mod scan;
 mod tests;
 mod write;
 
+use self::behind::Behind;
 use super::{AlertNo, Batch, Heads, Key, Link, Linked, Outcome, Record, Scan, Store, StoreFault, Visit};
 use crate::accounts::{Hold, TransactionSeq, TransferSeq};
 use crate::api::Identity;
@@ -28,7 +32,7 @@ use std::path::Path;
 /// `TLGE`: marks the file as ours.
 const APPLICATION_ID: i64 = 0x544C_4745;
 /// The steps from an empty file to the present schema, in order; a released step never changes.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 /// Frames of the write-ahead log between checkpoints: more would stall longer, fewer would write more.
 const CHECKPOINT_FRAMES: u32 = 2_000;
 /// Pages kept in memory, in KiB.
@@ -43,6 +47,7 @@ const STATEMENTS: usize = 128;
 pub struct SqliteStore {
     connection: Connection,
     heads: Heads,
+    behind: Behind,
     cache: HashMap<Key, Record>,
     identities: HashMap<(TerminalId, BatchNo), HashMap<Identity, TransactionSeq>>,
     broken: bool,
@@ -81,8 +86,10 @@ impl SqliteStore {
         set("cache_size", &PAGE_CACHE_KIB.saturating_neg())?;
         set("temp_store", &"MEMORY")?;
         migrate(&mut connection)?;
+        let heads = heads(&connection)?;
         let mut store = Self {
-            heads: heads(&connection)?,
+            behind: Behind::open(&connection, heads.transfer)?,
+            heads,
             connection,
             cache: HashMap::new(),
             identities: HashMap::new(),
@@ -125,7 +132,7 @@ impl SqliteStore {
         if twice { Err(StoreFault::Damaged { what: "two transactions with one identity" }) } else { Ok(()) }
     }
 
-    fn write(&mut self, batch: &Batch, link: &Link) -> Result<(), StoreFault> {
+    fn write(&mut self, batch: &Batch, link: &Link, plan: &behind::Plan) -> Result<(), StoreFault> {
         let transaction =
             sql(self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate))?;
         for change in &batch.changes {
@@ -144,9 +151,25 @@ impl SqliteStore {
                 write::close_batch(&transaction, before.chain(now))?;
             }
         }
+        plan.write(&transaction)?;
         write::put(&transaction, &Record::Link(*link))?;
         // Dropped without this line, the transaction is rolled back.
         sql(transaction.commit())
+    }
+
+    /// Which rows of accounts this batch writes.
+    fn plan(&mut self, batch: &Batch, next: TransferSeq) -> Result<behind::Plan, StoreFault> {
+        let (cache, behind, connection) = (&self.cache, &self.behind, &self.connection);
+        behind.plan(batch, next, |id| {
+            let known = behind.get(id).copied().or_else(|| match cache.get(&Key::Account(id)) {
+                Some(Record::Account(account)) => Some(*account),
+                _ => None,
+            });
+            match known {
+                Some(account) => Ok(Some(account)),
+                None => Ok(read::account_through(connection, id)?.map(|(account, _)| account)),
+            }
+        })
     }
 
     /// Remembers what was committed.
@@ -172,11 +195,26 @@ impl SqliteStore {
         }
     }
 
-    /// Writes everything that is in the write-ahead log into the main file and shortens the log.
+    /// Brings the rows of all accounts up to date with the transfers, for whoever reads the file.
+    fn even(&mut self) -> Result<(), StoreFault> {
+        if self.broken || self.behind.is_even() {
+            return Ok(());
+        }
+        let plan = self.behind.plan_all(self.heads.transfer);
+        let transaction =
+            sql(self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate))?;
+        plan.write(&transaction)?;
+        sql(transaction.commit())?;
+        self.behind.done(plan);
+        Ok(())
+    }
+
+    /// Writes everything that is in memory and in the write-ahead log into the main file and shortens the log.
     ///
     /// # Errors
     /// The disk refuses.
     pub fn checkpoint(&mut self) -> Result<(), StoreFault> {
+        self.even()?;
         sql(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
     }
 
@@ -185,6 +223,7 @@ impl SqliteStore {
     /// # Errors
     /// The file exists, or the disk refuses.
     pub fn backup(&mut self, to: &Path) -> Result<(), StoreFault> {
+        self.even()?;
         let to = to.to_str().ok_or(StoreFault::Io("the backup's path is not text".to_owned()))?;
         sql(self.connection.execute("VACUUM INTO ?1", [to])).map(|_| ())
     }
@@ -257,6 +296,13 @@ fn heads(connection: &Connection) -> Result<Heads, StoreFault> {
     Ok(heads)
 }
 
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // What does not succeed here is counted anew when the store opens.
+        let _ = self.even();
+    }
+}
+
 impl Store for SqliteStore {
     fn heads(&self) -> Heads {
         self.heads
@@ -269,6 +315,11 @@ impl Store for SqliteStore {
                 return Ok(open.get(identity).map(|seq| Record::Identity(*identity, *seq)));
             }
             return read::get(&self.connection, key);
+        }
+        if let Key::Account(id) = key
+            && let Some(account) = self.behind.get(*id)
+        {
+            return Ok(Some(Record::Account(*account)));
         }
         if let Some(record) = self.cache.get(key) {
             return Ok(Some(record.clone()));
@@ -300,7 +351,13 @@ impl Store for SqliteStore {
             }
             return Ok(());
         }
-        scan::scan(&self.connection, scan, visit)
+        let behind = &self.behind;
+        scan::scan(&self.connection, scan, &mut |record| {
+            visit(match record {
+                Record::Account(row) => Record::Account(behind.get(row.id).copied().unwrap_or(row)),
+                other => other,
+            })
+        })
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
@@ -308,11 +365,13 @@ impl Store for SqliteStore {
             return Err(StoreFault::Io("an earlier commit failed: open the store again".to_owned()));
         }
         let (link, heads) = Link::of(batch, &self.heads);
-        if let Err(fault) = self.write(batch, &link) {
+        let plan = self.plan(batch, heads.transfer)?;
+        if let Err(fault) = self.write(batch, &link, &plan) {
             self.broken = !matches!(fault, StoreFault::Full | StoreFault::ReadOnly | StoreFault::InUse);
             return Err(fault);
         }
         self.heads = heads;
+        self.behind.done(plan);
         self.remember(batch);
         Ok(vec![Outcome::Applied; batch.changes.len()])
     }

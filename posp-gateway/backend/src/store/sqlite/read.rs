@@ -406,6 +406,16 @@ fn sam(connection: &Connection, number: SamTerminal) -> Result<Option<Record>, S
     Ok((!assignments.is_empty()).then_some(Record::Sam(Sam { number, assignments })))
 }
 
+/// An account's row, and the newest transfer that it counts.
+pub(super) fn account_through(
+    connection: &Connection,
+    of: AccountId,
+) -> Result<Option<(Account, TransferSeq)>, StoreFault> {
+    let sql = "SELECT * FROM accounts WHERE id = ?1";
+    let read = |c: &mut Columns<'_, '_>| Some((account(c)?, TransferSeq(c.int()?)));
+    one(connection, sql, [super::write::id(of)], "accounts", read)
+}
+
 /// The record with this key.
 pub(super) fn get(connection: &Connection, key: &Key) -> Result<Option<Record>, StoreFault> {
     use super::write::{id, text};

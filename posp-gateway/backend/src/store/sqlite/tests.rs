@@ -57,9 +57,9 @@ fn a_newer_schema_and_another_programs_file_are_refused() {
     let (_folder, path) = place();
     drop(ledger(&path));
     let raw = Connection::open(&path).unwrap();
-    raw.pragma_update(None, "user_version", 2).unwrap();
+    raw.pragma_update(None, "user_version", MIGRATIONS.len() + 1).unwrap();
     drop(raw);
-    assert_eq!(SqliteStore::open(&path).err(), Some(StoreFault::Newer { found: 2, known: 1 }));
+    assert_eq!(SqliteStore::open(&path).err(), Some(StoreFault::Newer { found: 3, known: 2 }));
     let other = path.with_extension("other");
     let raw = Connection::open(&other).unwrap();
     raw.execute_batch("CREATE TABLE music (title TEXT)").unwrap();

@@ -1,7 +1,9 @@
 //! Records into rows. Every statement is prepared once and kept.
 
 use super::codec;
-use crate::accounts::{Account, AccountId, Hold, HoldState, TransactionSeq, Transfer, TransferKind};
+use crate::accounts::{
+    Account, AccountId, Hold, HoldState, TransactionSeq, Transfer, TransferKind, TransferSeq,
+};
 use crate::api::{Alert, CardStatus, Identity};
 use crate::report::BatchState;
 use crate::store::{
@@ -52,7 +54,8 @@ fn run(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Res
 /// Writes one record.
 pub(super) fn put(connection: &Connection, record: &Record) -> Result<(), StoreFault> {
     let written = match record {
-        Record::Account(account) => put_account(connection, account),
+        // Written in their turn (behind.rs).
+        Record::Account(_) => Ok(()),
         Record::Transfer(transfer) => put_transfer(connection, transfer),
         Record::Hold(hold) => put_hold(connection, hold),
         Record::Transaction(transaction) => put_transaction(connection, transaction),
@@ -160,13 +163,19 @@ fn put_registered(connection: &Connection, record: &Record) -> rusqlite::Result<
     }
 }
 
-fn put_account(connection: &Connection, account: &Account) -> rusqlite::Result<()> {
+/// Writes an account whose totals count every transfer up to `through`.
+pub(super) fn put_account(
+    connection: &Connection,
+    account: &Account,
+    through: TransferSeq,
+) -> rusqlite::Result<()> {
     let totals = &account.running;
     run(
         connection,
-        "INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET
+        "INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET
          flags = excluded.flags, debits_pending = excluded.debits_pending, debits_posted = excluded.debits_posted,
-         credits_pending = excluded.credits_pending, credits_posted = excluded.credits_posted",
+         credits_pending = excluded.credits_pending, credits_posted = excluded.credits_posted,
+         through = excluded.through",
         params![
             id(account.id),
             account.currency.numeric(),
@@ -176,7 +185,8 @@ fn put_account(connection: &Connection, account: &Account) -> rusqlite::Result<(
             int(totals.debits_posted),
             int(totals.credits_pending),
             int(totals.credits_posted),
-            account.created.0
+            account.created.0,
+            int(through.0)
         ],
     )
 }
