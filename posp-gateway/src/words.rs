@@ -129,7 +129,7 @@ fn audit(texts: &Texts, summary: &AuditSummary) -> String {
         lines.push_str(&texts.say_with("gateway-audit-float", &args));
         lines.push('\n');
     }
-    if let Some(head) = &summary.head {
+    for head in &summary.heads {
         lines.push_str(&texts.say_with("gateway-audit-head", &Args::new().with("head", head)));
         lines.push('\n');
     }

@@ -1,8 +1,8 @@
 //! What the gateway asks and what it is answered: the seam between messages and money.
 //!
 //! [`Backend::execute`] takes a batch of requests and one reading of the clock, and returns as many answers in the same order. It is
-//! synchronous, and when it returns `Ok`, everything it decided is durable: **answers may leave only then**. On `Err` nothing of the batch was kept;
-//! the same requests may be sent again (identity makes that harmless).
+//! synchronous, and when it returns `Ok`, everything it decided is durable: **answers may leave only then**. On `Err` nothing may be answered;
+//! the same requests may be sent again (identity makes that harmless, whatever of them was kept).
 //!
 //! - A [`HostRequest`] is one authenticated message: its [`Identity`] (acquirer, terminal, merchant, batch, trace), a
 //!   [`ContentDigest`] over everything of the message that a repeat must not change, and a typed [`HostBody`]. Same
@@ -14,7 +14,6 @@
 //! Sign-in, message MACs, PIN blocks and PANs are the gateway's and the key module's; a PAN arrives here as a keyed [`PayerToken`]. The
 //! backend calls the key module only for what is the issuer's: TACs and the MACs of a load.
 
-use crate::accounts::TransactionSeq;
 use crate::accounts::chart::{FundingKind, FundingNumber};
 use crate::store::StoreFault;
 use protocol::ids::{
@@ -22,13 +21,15 @@ use protocol::ids::{
     TerminalId,
 };
 use protocol::iso8583::f58::{LoadRequest, MAX_RECORDS, RecordAnswer, TransactionRecord};
-use protocol::iso8583::typed::{AuthorisationCode, ResponseCode, RetrievalReference};
+use protocol::iso8583::typed::{AuthorisationCode, ResponseCode};
 use protocol::money::{Amount, CardAmount, Currency};
 use protocol::purse::{Algorithm, Moment, PurseMac};
 use protocol::time::{Now, Wall};
 
 mod query;
 
+pub use crate::store::{retrieval_reference, transaction_of};
+pub use protocol::iso8583::typed::RetrievalReference;
 pub use query::{Alert, AlertKind, CardReport, Query, Report, TerminalReport};
 
 /// The backend as the gateway sees it.
@@ -36,7 +37,8 @@ pub trait Backend {
     /// Decides a batch and makes it durable. Answers are in the order of `batch`.
     ///
     /// # Errors
-    /// The store failed: nothing was kept, nothing may be answered but "system error" (96), and the sender may repeat.
+    /// The store failed: nothing may be answered but "system error" (96), and the sender may repeat. Nothing was kept, but where several
+    /// gateways share a store: there a batch may have been halved and its first half kept, or the word that it was kept was lost.
     fn execute(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault>;
 
     /// Reads. Never changes anything.
@@ -266,26 +268,6 @@ pub enum ItemKey {
     Trace(Stan),
     /// An offline record.
     Record(SamTerminal, TermSeq),
-}
-
-/// Field 37 of a transaction: its number in 12 decimal digits, so that it is found without an index.
-#[must_use]
-pub fn retrieval_reference(seq: TransactionSeq) -> Option<RetrievalReference> {
-    let mut out = [b'0'; 12];
-    let mut rest = seq.0;
-    for slot in out.iter_mut().rev() {
-        *slot = b'0'.saturating_add(u8::try_from(rest % 10).unwrap_or(0));
-        rest /= 10;
-    }
-    RetrievalReference::from_bytes(out)
-}
-
-/// The transaction that a field 37 of ours names; `None` if it is not one of ours.
-#[must_use]
-pub fn transaction_of(reference: RetrievalReference) -> Option<TransactionSeq> {
-    let digits = reference.as_str();
-    let decimal = digits.bytes().all(|byte| byte.is_ascii_digit());
-    decimal.then(|| digits.parse().ok()).flatten().filter(|seq| *seq > 0).map(TransactionSeq)
 }
 
 /// What a request is answered.

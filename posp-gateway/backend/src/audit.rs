@@ -1,6 +1,6 @@
 //! The audit: everything is derived again from what never changes, and compared with what the store says.
 //!
-//! - the hash chain over every commit;
+//! - the hash chain of every gateway over every commit;
 //! - every transfer applied again: holds, running totals, Σdebits = Σcredits;
 //! - identities are unique, and the states of transactions agree with their transfers;
 //! - every booked offline record has its transfer;
@@ -14,8 +14,8 @@ use crate::accounts::{Account, AccountId, Hold, HoldState, Totals, TransactionSe
 use crate::api::Identity;
 use crate::report::{AuditException, AuditReport, FloatLine};
 use crate::store::{
-    CommitNo, Link, LinkHash, Linked, OfflineRecord, Record, RecordStanding, Scan, Store, StoreFault,
-    Transaction, TransactionKind, TransactionState,
+    CommitNo, GatewayNo, Link, LinkHash, Linked, OfflineRecord, Record, RecordStanding, Scan, Store,
+    StoreFault, Transaction, TransactionKind, TransactionState,
 };
 use protocol::money::Currency;
 use std::collections::{BTreeMap, HashMap};
@@ -31,8 +31,8 @@ const EXCEPTIONS_MAX: usize = 10_000;
 pub(crate) fn run<S: Store>(store: &mut S) -> Result<AuditReport, StoreFault> {
     let mut report = AuditReport::default();
     let transfers = transfers(store, &mut report)?;
-    let digests = transactions(store, &mut report, &transfers)?;
-    links(store, &mut report, &transfers, &digests)?;
+    let (rows, digests) = transactions(store, &mut report, &transfers)?;
+    links(store, &mut report, &transfers, (&rows, &digests))?;
     holds(store, &mut report, &transfers)?;
     balances(store, &mut report, &transfers)?;
     records(store, &mut report, &transfers)?;
@@ -43,10 +43,32 @@ pub(crate) fn run<S: Store>(store: &mut S) -> Result<AuditReport, StoreFault> {
 
 /// What going through the transfers leaves behind.
 struct Transfers {
+    rows: Rows,
     sums: HashMap<AccountId, Totals>,
     resolved: HashMap<TransferSeq, HoldState>,
     open: HashMap<TransferSeq, u64>,
     by_seq: HashMap<TransferSeq, Transfer>,
+}
+
+/// Numbers that must follow each other without a gap, gateway by gateway.
+#[derive(Default)]
+struct Rows {
+    /// The number after the last one seen of each gateway.
+    next: BTreeMap<GatewayNo, u64>,
+}
+
+impl Rows {
+    /// The number that should have come in this one's place, if it is another one.
+    fn follow(&mut self, number: u64) -> Option<u64> {
+        let gateway = GatewayNo::of(number);
+        let expected = self.next.insert(gateway, number.saturating_add(1)).unwrap_or(gateway.first());
+        (expected != number).then_some(expected)
+    }
+
+    /// The number after the last one of this gateway.
+    fn end(&self, gateway: GatewayNo) -> u64 {
+        self.next.get(&gateway).copied().unwrap_or(gateway.first())
+    }
 }
 
 /// Goes through records of one kind.
@@ -64,14 +86,13 @@ fn transfers<S: Store>(store: &mut S, report: &mut AuditReport) -> Result<Transf
     let mut resolved = HashMap::new();
     let mut by_seq = HashMap::new();
     let mut turnover: BTreeMap<Currency, u128> = BTreeMap::new();
-    let mut expected = TransferSeq(1);
+    let mut rows = Rows::default();
     each(store, Scan::TRANSFERS, |record| {
         let Record::Transfer(transfer) = record else { return };
         report.transfers = report.transfers.saturating_add(1);
-        if transfer.seq != expected {
-            report.exceptions.push(AuditException::MissingTransfer(expected));
+        if let Some(missing) = rows.follow(transfer.seq.0) {
+            report.exceptions.push(AuditException::MissingTransfer(TransferSeq(missing)));
         }
-        expected = TransferSeq(transfer.seq.0.saturating_add(1));
         if derivation.apply(&transfer, &mut sums, true).is_none() {
             report.exceptions.push(AuditException::Contradiction(transfer.seq));
         }
@@ -87,12 +108,9 @@ fn transfers<S: Store>(store: &mut S, report: &mut AuditReport) -> Result<Transf
         }
         by_seq.insert(transfer.seq, transfer);
     })?;
-    let head = store.heads().transfer;
-    if expected < head {
-        report.exceptions.push(AuditException::MissingTransfer(expected));
-    }
+    report.exceptions.extend(derivation.unmatched().map(AuditException::Contradiction));
     report.turnover = turnover.into_iter().collect();
-    Ok(Transfers { sums, resolved, open: derivation.open().clone(), by_seq })
+    Ok(Transfers { rows, sums, resolved, open: derivation.open().clone(), by_seq })
 }
 
 /// The identities, and the transactions by number for the chain.
@@ -100,17 +118,16 @@ fn transactions<S: Store>(
     store: &mut S,
     report: &mut AuditReport,
     transfers: &Transfers,
-) -> Result<HashMap<TransactionSeq, Transaction>, StoreFault> {
+) -> Result<(Rows, HashMap<TransactionSeq, Transaction>), StoreFault> {
     let mut seen: HashMap<Identity, TransactionSeq> = HashMap::new();
     let mut by_seq = HashMap::new();
-    let mut expected = TransactionSeq(1);
+    let mut rows = Rows::default();
     each(store, Scan::TRANSACTIONS, |record| {
         let Record::Transaction(transaction) = record else { return };
         report.transactions = report.transactions.saturating_add(1);
-        if transaction.seq != expected {
-            report.exceptions.push(AuditException::MissingTransaction(expected));
+        if let Some(missing) = rows.follow(transaction.seq.0) {
+            report.exceptions.push(AuditException::MissingTransaction(TransactionSeq(missing)));
         }
-        expected = TransactionSeq(transaction.seq.0.saturating_add(1));
         if let Some(first) = seen.insert(transaction.identity, transaction.seq) {
             report.exceptions.push(AuditException::DuplicateIdentity(first, transaction.seq));
         }
@@ -119,41 +136,72 @@ fn transactions<S: Store>(
         }
         by_seq.insert(transaction.seq, *transaction);
     })?;
-    let head = store.heads().transaction;
-    if expected < head {
-        report.exceptions.push(AuditException::MissingTransaction(expected));
-    }
-    Ok(by_seq)
+    Ok((rows, by_seq))
 }
 
-/// Every link from the first: its hash over the rows that the commit appended.
+/// One gateway's chain as far as it was followed.
+struct Chain {
+    newest: Linked,
+    next: (TransferSeq, TransactionSeq),
+}
+
+impl Chain {
+    const fn of(gateway: GatewayNo) -> Self {
+        let first = gateway.first();
+        Self { newest: Linked::before(gateway), next: (TransferSeq(first), TransactionSeq(first)) }
+    }
+}
+
+/// Every chain, every link from its first: its hash over the rows that the commit appended; and at its end no row is missing or left over.
 fn links<S: Store>(
     store: &mut S,
     report: &mut AuditReport,
     transfers: &Transfers,
-    transactions: &HashMap<TransactionSeq, Transaction>,
+    (rows, transactions): (&Rows, &HashMap<TransactionSeq, Transaction>),
 ) -> Result<(), StoreFault> {
-    let mut previous = Linked { number: CommitNo(0), hash: [0; 32] };
-    let mut next = (TransferSeq(1), TransactionSeq(1));
+    let mut chains: BTreeMap<GatewayNo, Chain> = BTreeMap::new();
     each(store, Scan::Links(CommitNo(0)), |record| {
         let Record::Link(link) = record else { return };
+        let gateway = link.number.gateway();
+        let chain = chains.entry(gateway).or_insert_with(|| Chain::of(gateway));
         report.commits = report.commits.saturating_add(1);
-        let expected = CommitNo(previous.number.0.saturating_add(1));
+        let expected = CommitNo(chain.newest.number.0.saturating_add(1));
         if link.number != expected {
             report.exceptions.push(AuditException::MissingCommit(expected));
         }
-        let follows = (link.first_transfer, link.first_transaction) == next;
-        if !follows || derived_hash(&link, &previous.hash, transfers, transactions) != Some(link.hash) {
+        let follows = (link.first_transfer, link.first_transaction) == chain.next;
+        if !follows || derived_hash(&link, &chain.newest.hash, transfers, transactions) != Some(link.hash) {
             report.exceptions.push(AuditException::BrokenLink(link.number));
         }
-        previous = Linked { number: link.number, hash: link.hash };
-        next = (link.next_transfer, link.next_transaction);
+        chain.newest = Linked { number: link.number, hash: link.hash };
+        chain.next = (link.next_transfer, link.next_transaction);
     })?;
+    // Rows and this store's own heads may name a gateway whose whole chain is gone.
     let heads = store.heads();
-    if heads.link.is_some_and(|head| head != previous) || next != (heads.transfer, heads.transaction) {
-        report.exceptions.push(AuditException::MissingCommit(CommitNo(previous.number.0.saturating_add(1))));
+    let own = GatewayNo::of(heads.transfer.0);
+    for gateway in transfers.rows.next.keys().chain(rows.next.keys()).chain([&own]) {
+        chains.entry(*gateway).or_insert_with(|| Chain::of(*gateway));
     }
-    report.head = (previous.number != CommitNo(0)).then_some((previous.number, previous.hash));
+    for (gateway, chain) in &chains {
+        let after = CommitNo(chain.newest.number.0.saturating_add(1));
+        let (transfer, transaction) = (transfers.rows.end(*gateway), rows.end(*gateway));
+        if transfer < chain.next.0.0 {
+            report.exceptions.push(AuditException::MissingTransfer(TransferSeq(transfer)));
+        }
+        if transaction < chain.next.1.0 {
+            report.exceptions.push(AuditException::MissingTransaction(TransactionSeq(transaction)));
+        }
+        let beyond = transfer > chain.next.0.0 || transaction > chain.next.1.0;
+        let behind = own == *gateway
+            && (heads.link.is_some_and(|head| head != chain.newest)
+                || chain.next != (heads.transfer, heads.transaction));
+        if beyond || behind {
+            report.exceptions.push(AuditException::MissingCommit(after));
+        }
+        if chain.newest.number != CommitNo(gateway.base()) {
+            report.heads.push((chain.newest.number, chain.newest.hash));
+        }
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use crate::accounts::rules;
 use crate::admin;
 use crate::api::{Answer, Backend, Query, Report, Request};
+use crate::needs;
 use crate::query;
 use crate::store::{Store, StoreFault, Working};
 use crate::transactions;
@@ -13,8 +14,10 @@ use std::sync::Arc;
 
 /// How many holds whose time is up one batch releases.
 const EXPIRE_MAX: usize = 1024;
-/// How often a batch is decided again because another writer was first.
-const CONFLICT_TRIES: u32 = 8;
+/// How often a batch is decided because another writer was first, before it is halved.
+const WHOLE_TRIES: u32 = 3;
+/// The same for a single request, which cannot be halved.
+const SINGLE_TRIES: u32 = 16;
 
 /// The rules over a store.
 pub struct Engine<S> {
@@ -57,9 +60,12 @@ impl<S: Store> Engine<S> {
 
     fn attempt(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
         let keys = Arc::clone(&self.keys);
-        let mut working = Working::new(&mut self.store, now.wall);
+        let mut working = Working::new(&mut self.store, now.wall)?;
         let (date, time) = now.local().map_err(|_| StoreFault::Clock)?;
         let desk = Desk { keys: keys.as_ref(), moment: Moment { date, time }, now: working.now() };
+        if working.store().wants_prefetch() {
+            needs::prefetch(working.store(), batch, (desk.now, EXPIRE_MAX))?;
+        }
         rules::expire(&mut working, desk.now, EXPIRE_MAX)?;
         let mut answers = Vec::with_capacity(batch.len());
         for request in batch {
@@ -73,18 +79,49 @@ impl<S: Store> Engine<S> {
     }
 }
 
-impl<S: Store> Backend for Engine<S> {
-    fn execute(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
-        for _ in 1..CONFLICT_TRIES {
+impl<S: Store> Engine<S> {
+    /// Decides a batch until no other writer was in between; one that keeps being overtaken is halved, and each half is a commit of its own.
+    fn settle(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
+        let tries = if batch.len() > 1 { WHOLE_TRIES } else { SINGLE_TRIES };
+        for _ in 0..tries {
             match self.attempt(now, batch) {
                 Err(StoreFault::Conflict) => {}
                 other => return other,
             }
         }
-        self.attempt(now, batch)
+        match batch.split_at_checked(batch.len() / 2) {
+            Some((first, second)) if !first.is_empty() => {
+                let mut answers = self.settle(now, first)?;
+                answers.extend(self.settle(now, second)?);
+                Ok(answers)
+            }
+            _ => Err(StoreFault::Conflict),
+        }
+    }
+}
+
+impl<S: Store> Backend for Engine<S> {
+    fn execute(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
+        self.settle(now, batch)
     }
 
     fn query(&mut self, query: &Query) -> Result<Report, StoreFault> {
-        query::answer(&mut self.store, query)
+        for _ in 1..WHOLE_TRIES {
+            match self.read(query) {
+                Err(StoreFault::Conflict) => {}
+                other => return other,
+            }
+        }
+        self.read(query)
+    }
+}
+
+impl<S: Store> Engine<S> {
+    /// One query, all of it of one moment.
+    fn read(&mut self, query: &Query) -> Result<Report, StoreFault> {
+        self.store.begin_reading()?;
+        let report = query::answer(&mut self.store, query);
+        self.store.end_reading();
+        report
     }
 }

@@ -4,7 +4,7 @@
 //! read), [`store`] (where it is kept: rules and stores are apart,
 //! so that the same rules run on SQLite, on memory and on a simulated disk that crashes).
 //!
-//! Nothing here reads a clock, makes randomness or talks to a network.
+//! No rule here reads a clock, makes randomness or talks to a network: of all that, a store does what it needs to keep things.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
@@ -14,6 +14,7 @@ pub mod api;
 mod audit;
 pub mod cards;
 mod engine;
+mod needs;
 mod query;
 pub mod report;
 pub mod store;

@@ -109,8 +109,9 @@ fn statement<S: Store>(
     let mut payable = 0i128;
     store.scan(Scan::TRANSFERS, &mut |record| {
         let Record::Transfer(transfer) = record else { return ControlFlow::Continue(()) };
+        // Ascending numbers are ascending times within one gateway only: all are looked at.
         if transfer.at >= to {
-            return ControlFlow::Break(());
+            return ControlFlow::Continue(());
         }
         let posts = matches!(transfer.kind, TransferKind::Posted | TransferKind::Post { .. });
         let credit = transfer.credit == account;
@@ -124,5 +125,6 @@ fn statement<S: Store>(
         }
         ControlFlow::Continue(())
     })?;
+    lines.sort_by_key(|line| line.at);
     Ok(Report::Statement(Statement { merchant: id, name, lines, payable, currency }))
 }

@@ -112,8 +112,8 @@ pub struct AuditReport {
     pub turnover: Vec<(Currency, u128)>,
     /// Per currency: what the ledger says is on cards (float), and what the cards' newest records say.
     pub float: Vec<FloatLine>,
-    /// Hash of the newest link: what is exported and signed outside.
-    pub head: Option<(CommitNo, [u8; 32])>,
+    /// Number and hash of the newest link of each gateway's chain: what is exported and signed outside.
+    pub heads: Vec<(CommitNo, [u8; 32])>,
     /// What is wrong, in the order found.
     pub exceptions: Vec<AuditException>,
 }

@@ -253,8 +253,8 @@ pub struct AuditSummary {
     pub turnover: Vec<TurnoverSummary>,
     /// Per issuer: what is on cards.
     pub float: Vec<FloatSummary>,
-    /// Newest link: number and hash.
-    pub head: Option<String>,
+    /// Newest link of each gateway's chain: number and hash.
+    pub heads: Vec<String>,
     /// What is wrong.
     pub exceptions: Vec<String>,
 }
@@ -299,7 +299,7 @@ impl AuditSummary {
             cards: report.cards,
             turnover: turnover.collect(),
             float: float.collect(),
-            head: report.head.map(|(number, hash)| format!("{} {}", number.0, Hex(&hash))),
+            heads: report.heads.iter().map(|(number, hash)| format!("{number} {}", Hex(hash))).collect(),
             exceptions: report.exceptions.iter().map(|exception| format!("{exception:?}")).collect(),
         }
     }

@@ -53,7 +53,7 @@ impl<S: Store> Ledger<S> {
         batch: &[NewAccount],
         now: Wall,
     ) -> Result<Vec<Verdict<AccountId, AccountRejection>>, StoreFault> {
-        let mut working = Working::new(&mut self.store, now);
+        let mut working = Working::new(&mut self.store, now)?;
         let now = working.now();
         let verdicts = batch
             .iter()
@@ -72,7 +72,7 @@ impl<S: Store> Ledger<S> {
         batch: &[NewTransfer],
         now: Wall,
     ) -> Result<Vec<Verdict<TransferSeq, TransferRejection>>, StoreFault> {
-        let mut working = Working::new(&mut self.store, now);
+        let mut working = Working::new(&mut self.store, now)?;
         let now = working.now();
         rules::expire(&mut working, now, EXPIRE_MAX)?;
         let verdicts = rules::create_transfers(&mut working, batch, now)?;
@@ -85,7 +85,7 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// The store failed.
     pub fn lookup(&mut self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreFault> {
-        let mut working = Working::new(&mut self.store, Wall(0));
+        let mut working = Working::new(&mut self.store, Wall(0))?;
         ids.iter().map(|id| working.account(*id)).collect()
     }
 
@@ -102,17 +102,17 @@ impl<S: Store> Ledger<S> {
     ) -> Result<Vec<Transfer>, StoreFault> {
         let mut found = Vec::new();
         self.store.scan(Scan::TRANSFERS, &mut |record| {
-            let Record::Transfer(transfer) = record else { return ControlFlow::Continue(()) };
-            let touches = transfer.debit == account || transfer.credit == account;
-            if touches && transfer.at >= from && transfer.at < to {
+            if let Record::Transfer(transfer) = record
+                && (transfer.debit == account || transfer.credit == account)
+                && (from..to).contains(&transfer.at)
+            {
                 found.push(transfer);
             }
-            if found.len() >= limit || transfer.at >= to {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            ControlFlow::Continue(())
         })?;
+        // Ascending numbers are ascending times within one gateway only.
+        found.sort_by_key(|transfer| (transfer.at, transfer.seq));
+        found.truncate(limit);
         Ok(found)
     }
 
@@ -125,14 +125,14 @@ impl<S: Store> Ledger<S> {
         let mut derive = Derivation::default();
         let mut damaged = false;
         self.store.scan(Scan::TRANSFERS, &mut |record| {
-            let Record::Transfer(transfer) = record else { return ControlFlow::Continue(()) };
-            if transfer.at >= time {
-                return ControlFlow::Break(());
+            if let Record::Transfer(transfer) = record
+                && transfer.at < time
+            {
+                damaged |= derive.apply(&transfer, &mut sums, false).is_none();
             }
-            damaged |= derive.apply(&transfer, &mut sums, false).is_none();
             if damaged { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        if damaged {
+        if damaged || derive.unmatched().next().is_some() {
             return Err(StoreFault::Damaged { what: "transfers" });
         }
         let totals = |id: &AccountId| sums.get(id).copied().unwrap_or_default();
@@ -140,15 +140,24 @@ impl<S: Store> Ledger<S> {
     }
 }
 
-/// Re-derives sums from transfers in order: what `balances_at` and `audit` share.
+/// Re-derives sums from transfers in the order of their numbers: what `balances_at` and `audit` share. A hold that one gateway made and another
+/// resolved may come after its resolution, which then waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct Derivation {
     holds: HashMap<TransferSeq, u64>,
+    early: HashMap<TransferSeq, Transfer>,
+}
+
+/// What a transfer adds to pending, takes off it, and adds to posted.
+struct Step {
+    held: u64,
+    released: u64,
+    posted: u64,
 }
 
 impl Derivation {
     /// Adds one transfer to the accounts in `sums` (or to every account, if `all`). `None` if it contradicts what came before: it
-    /// resolves a hold that is not open, posts more than was held, or a sum does not fit.
+    /// resolves a hold a second time, posts more than was held, or a sum does not fit.
     pub(crate) fn apply(
         &mut self,
         transfer: &Transfer,
@@ -156,38 +165,60 @@ impl Derivation {
         all: bool,
     ) -> Option<()> {
         let amount = transfer.amount.minor();
-        let (held, released, posted) = match transfer.kind {
-            TransferKind::Posted => (0, 0, amount),
+        let step = match transfer.kind {
+            TransferKind::Posted => Step { held: 0, released: 0, posted: amount },
             TransferKind::Pending { .. } => {
                 self.holds.insert(transfer.seq, amount);
-                (amount, 0, 0)
+                Step { held: amount, released: 0, posted: 0 }
             }
-            TransferKind::Post { of } => {
-                let held = self.holds.remove(&of).filter(|held| amount <= *held)?;
-                (0, held, amount)
+            TransferKind::Post { of } | TransferKind::Void { of } | TransferKind::Expire { of } => {
+                let Some(held) = self.holds.remove(&of) else {
+                    // Its hold may have the higher number; a second resolution may not wait beside the first.
+                    return self.early.insert(of, *transfer).is_none().then_some(());
+                };
+                let posts = matches!(transfer.kind, TransferKind::Post { .. });
+                if posts && amount > held {
+                    return None;
+                }
+                Step { held: 0, released: held, posted: if posts { amount } else { 0 } }
             }
-            TransferKind::Void { of } | TransferKind::Expire { of } => (0, self.holds.remove(&of)?, 0),
         };
-        let change = |pending: &mut u64, total: &mut u64| -> Option<()> {
-            *pending = pending.checked_add(held)?.checked_sub(released)?;
-            *total = total.checked_add(posted)?;
-            Some(())
-        };
-        if all {
-            sums.entry(transfer.debit).or_default();
-            sums.entry(transfer.credit).or_default();
+        add(transfer, &step, sums, all)?;
+        match transfer.kind {
+            TransferKind::Pending { .. } => match self.early.remove(&transfer.seq) {
+                Some(resolution) => self.apply(&resolution, sums, all),
+                None => Some(()),
+            },
+            _ => Some(()),
         }
-        if let Some(totals) = sums.get_mut(&transfer.debit) {
-            change(&mut totals.debits_pending, &mut totals.debits_posted)?;
-        }
-        if let Some(totals) = sums.get_mut(&transfer.credit) {
-            change(&mut totals.credits_pending, &mut totals.credits_posted)?;
-        }
-        Some(())
     }
 
     /// The holds still open.
     pub(crate) const fn open(&self) -> &HashMap<TransferSeq, u64> {
         &self.holds
     }
+
+    /// Resolutions whose hold never came, or was resolved before.
+    pub(crate) fn unmatched(&self) -> impl Iterator<Item = TransferSeq> + '_ {
+        self.early.values().map(|transfer| transfer.seq)
+    }
+}
+
+fn add(transfer: &Transfer, step: &Step, sums: &mut HashMap<AccountId, Totals>, all: bool) -> Option<()> {
+    let change = |pending: &mut u64, total: &mut u64| -> Option<()> {
+        *pending = pending.checked_add(step.held)?.checked_sub(step.released)?;
+        *total = total.checked_add(step.posted)?;
+        Some(())
+    };
+    if all {
+        sums.entry(transfer.debit).or_default();
+        sums.entry(transfer.credit).or_default();
+    }
+    if let Some(totals) = sums.get_mut(&transfer.debit) {
+        change(&mut totals.debits_pending, &mut totals.debits_posted)?;
+    }
+    if let Some(totals) = sums.get_mut(&transfer.credit) {
+        change(&mut totals.credits_pending, &mut totals.credits_posted)?;
+    }
+    Some(())
 }

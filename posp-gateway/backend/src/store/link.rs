@@ -1,9 +1,9 @@
-//! The hash chain: one link per commit, over what the commit appended.
+//! The hash chain of a gateway: one link per commit, over what the commit appended.
 //!
 //! `link(n) = SHA-256("tapline-link-1" ‖ n ‖ time ‖ first transfer ‖ next transfer ‖ first transaction ‖ next transaction ‖ the
 //! transfers ‖ the fixed parts of the transactions ‖ link(n − 1))`, every number 8 bytes big-endian, every record in its canonical bytes below.
 
-use super::{Batch, CommitNo, Heads, Record, Transaction};
+use super::{Batch, CommitNo, GatewayNo, Heads, Record, Transaction};
 use crate::accounts::{TransactionSeq, Transfer, TransferKind, TransferSeq};
 use protocol::time::Wall;
 use sha2::{Digest, Sha256};
@@ -15,6 +15,14 @@ pub struct Linked {
     pub number: CommitNo,
     /// Its hash.
     pub hash: [u8; 32],
+}
+
+impl Linked {
+    /// What the first link of a gateway follows.
+    #[must_use]
+    pub const fn before(gateway: GatewayNo) -> Self {
+        Self { number: CommitNo(gateway.base()), hash: [0; 32] }
+    }
 }
 
 /// One link.
@@ -57,7 +65,7 @@ impl Link {
                 _ => {}
             }
         }
-        let previous = heads.link.unwrap_or(Linked { number: CommitNo(0), hash: [0; 32] });
+        let previous = heads.link.unwrap_or_else(|| Linked::before(GatewayNo::of(heads.transfer.0)));
         let mut link = Self {
             number: CommitNo(previous.number.0.saturating_add(1)),
             at: batch.at,

@@ -8,12 +8,14 @@
 //! Append-only and never changed: transfers, the fixed part of transactions, links. One [`Link`] per commit chains the SHA-256 of what
 //! the commit appended, so that a row that is changed, removed or reordered later shows.
 
+mod gateway;
 mod link;
 pub mod memory;
 mod record;
 pub mod sqlite;
 mod working;
 
+pub use gateway::{GatewayNo, retrieval_reference, transaction_of};
 pub use link::{Link, LinkHash, Linked};
 pub use record::*;
 pub use working::Working;
@@ -22,7 +24,7 @@ use crate::accounts::{Hold, TransactionSeq, TransferSeq};
 use protocol::time::Wall;
 use std::ops::ControlFlow;
 
-/// Number of a commit; without gaps.
+/// Number of a commit: of its gateway, and of that gateway's commits without gaps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitNo(pub u64);
 
@@ -102,17 +104,12 @@ pub struct Heads {
 
 impl Default for Heads {
     fn default() -> Self {
-        Self {
-            transfer: TransferSeq(1),
-            transaction: TransactionSeq(1),
-            alert: AlertNo(1),
-            link: None,
-            at: Wall(i64::MIN),
-        }
+        GatewayNo::ALONE.heads()
     }
 }
 
-/// What to go through, in ascending order.
+/// What to go through, in ascending order. Where several gateways share a store, their numbers ascend one gateway after the other: order in
+/// time is that of one gateway's records only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {
     /// Transfers from this number on.
@@ -157,8 +154,49 @@ pub type Visit<'a> = &'a mut dyn FnMut(Record) -> ControlFlow<()>;
 
 /// A store: reads by key, scans in order, and one way to write.
 pub trait Store {
-    /// Where the sequences stand.
+    /// Where the sequences of this gateway stand.
     fn heads(&self) -> Heads;
+
+    /// A new decision begins: what was read for the one before does not bind it. [`Working::new`] says so.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn begin(&mut self) -> Result<(), StoreFault> {
+        Ok(())
+    }
+
+    /// Whether a read costs so much that it is worth knowing beforehand what a batch will read.
+    fn wants_prefetch(&self) -> bool {
+        false
+    }
+
+    /// Reads these keys, and the holds that are `due` (time and how many), all at once, for the [`Store::get`]s and
+    /// [`Store::due_holds`] that follow.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn prefetch(&mut self, _keys: &[Key], _due: Option<(Wall, usize)>) -> Result<(), StoreFault> {
+        Ok(())
+    }
+
+    /// Whether what was read since [`Store::begin`] still holds, for a batch that changes nothing.
+    ///
+    /// # Errors
+    /// The store failed, or another writer has changed it since: [`StoreFault::Conflict`].
+    fn confirm(&mut self) -> Result<(), StoreFault> {
+        Ok(())
+    }
+
+    /// From here to [`Store::end_reading`] everything that is read is of one moment.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn begin_reading(&mut self) -> Result<(), StoreFault> {
+        Ok(())
+    }
+
+    /// Ends what [`Store::begin_reading`] began.
+    fn end_reading(&mut self) {}
 
     /// The record with this key.
     ///
@@ -188,6 +226,24 @@ pub trait Store {
 impl<S: Store + ?Sized> Store for Box<S> {
     fn heads(&self) -> Heads {
         (**self).heads()
+    }
+    fn begin(&mut self) -> Result<(), StoreFault> {
+        (**self).begin()
+    }
+    fn wants_prefetch(&self) -> bool {
+        (**self).wants_prefetch()
+    }
+    fn prefetch(&mut self, keys: &[Key], due: Option<(Wall, usize)>) -> Result<(), StoreFault> {
+        (**self).prefetch(keys, due)
+    }
+    fn confirm(&mut self) -> Result<(), StoreFault> {
+        (**self).confirm()
+    }
+    fn begin_reading(&mut self) -> Result<(), StoreFault> {
+        (**self).begin_reading()
+    }
+    fn end_reading(&mut self) {
+        (**self).end_reading();
     }
     fn get(&mut self, key: &Key) -> Result<Option<Record>, StoreFault> {
         (**self).get(key)

@@ -57,9 +57,13 @@ macro_rules! getters {
 
 impl<'s, S: Store> Working<'s, S> {
     /// Starts a batch at `now`, or at the time of the last commit if the clock went back since.
-    pub fn new(store: &'s mut S, now: Wall) -> Self {
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn new(store: &'s mut S, now: Wall) -> Result<Self, StoreFault> {
+        store.begin()?;
         let heads = store.heads();
-        Self {
+        Ok(Self {
             now: now.max(heads.at),
             next_transfer: heads.transfer,
             next_transaction: heads.transaction,
@@ -67,7 +71,7 @@ impl<'s, S: Store> Working<'s, S> {
             store,
             staged: HashMap::new(),
             undo: Vec::new(),
-        }
+        })
     }
 
     /// The time of this batch: never before that of the one before.
@@ -223,7 +227,7 @@ impl<'s, S: Store> Working<'s, S> {
     /// The store failed, or another writer was first: nothing was kept.
     pub fn commit(mut self) -> Result<(), StoreFault> {
         if self.staged.is_empty() {
-            return Ok(());
+            return self.store.confirm();
         }
         let mut changes = Vec::with_capacity(self.staged.len());
         for (key, before) in &self.undo {
