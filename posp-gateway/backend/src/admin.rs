@@ -2,14 +2,15 @@
 
 use crate::accounts::chart::{Book, FundingKind, FundingNumber, IssuerNumber, MerchantNumber, code};
 use crate::accounts::rules::{self, Books, Halt};
-use crate::accounts::{AccountRejection, NewTransfer, Order, Reference};
-use crate::api::{AdminAnswer, AdminRefusal, AdminRequest, CardStatus};
+use crate::accounts::{AMOUNT_MAX, AccountRejection, NewTransfer, Order, Reference};
+use crate::api::{AdminAnswer, AdminRefusal, AdminRequest, CardStatus, LimitScope};
 use crate::cards;
 use crate::engine::Desk;
 use crate::store::{
     CardId, Issuer, Merchant, OfflineRecord, Record, RecordStanding, Registry, Sam, Scan, Store, StoreFault,
     Terminal, Working,
 };
+use crate::transactions::limits;
 use protocol::ids::{BatchNo, IssuerId, MerchantId, SamTerminal, TerminalId};
 use protocol::money::{Amount, Currency};
 use protocol::purse::Moment;
@@ -95,6 +96,29 @@ pub(crate) fn handle<S: Store>(
             }
             working.put(Record::Payer(*token, account));
             Ok(AdminAnswer::Done)
+        }
+        AdminRequest::SetLimit(limit) => {
+            let known = match limit.scope {
+                LimitScope::Kind(_) => None,
+                LimitScope::Payer(account) => {
+                    working.account(account)?.is_none().then_some(AdminRefusal::NoFunding)
+                }
+                LimitScope::Terminal(of) => {
+                    working.terminal(of)?.is_none().then_some(AdminRefusal::NoTerminal)
+                }
+                LimitScope::Merchant(of) => {
+                    working.merchant(of)?.is_none().then_some(AdminRefusal::NoMerchant)
+                }
+            };
+            let sums = [limit.payment_max, limit.day_sum_max];
+            if sums.into_iter().flatten().any(|minor| minor > AMOUNT_MAX) {
+                return refused(AdminRefusal::OutOfBounds);
+            }
+            match known {
+                Some(why) => refused(why),
+                None if limits::set(working, *limit)? => Ok(AdminAnswer::Exists),
+                None => Ok(AdminAnswer::Done),
+            }
         }
         other => about_card(working, desk, other),
     }

@@ -26,9 +26,11 @@ use protocol::money::{Amount, CardAmount, Currency};
 use protocol::purse::{Algorithm, Moment, PurseMac};
 use protocol::time::{Now, Wall};
 
+mod limits;
 mod query;
 
 pub use crate::store::{retrieval_reference, transaction_of};
+pub use limits::{Limit, LimitScope};
 pub use protocol::iso8583::typed::RetrievalReference;
 pub use query::{Alert, AlertKind, CardReport, Query, Report, TerminalReport};
 
@@ -134,6 +136,38 @@ pub enum HostBody {
         /// How much of it.
         amount: Amount,
     },
+    /// Pre-authorisation (0100/030000): money is held for a later completion.
+    PreAuthorise {
+        /// Who pays.
+        payer: PayerToken,
+        /// How much at most, a tolerance aside.
+        amount: Amount,
+    },
+    /// Void of a pre-authorisation (0100/200000), by any terminal of its merchant.
+    PreAuthorisationVoid {
+        /// The pre-authorisation.
+        original: Original,
+        /// Its amount, repeated.
+        amount: Amount,
+    },
+    /// Completion of a pre-authorisation (0200/000000 or, told afterwards, 0220/000000; field 25 is 06), by any terminal of its merchant.
+    Complete {
+        /// Who pays; must be who was pre-authorised.
+        payer: PayerToken,
+        /// The pre-authorisation, and its authorisation code.
+        original: Original,
+        /// What is taken of it.
+        amount: Amount,
+        /// Told afterwards (0220): not reversible, and a refusal is brought before a person.
+        advice: bool,
+    },
+    /// Void of a completion of the same open batch (0200/200000, field 25 is 06): the pre-authorisation stands again.
+    CompletionVoid {
+        /// The completion.
+        original: Original,
+        /// Its amount, repeated.
+        amount: Amount,
+    },
     /// Load of a purse (0200/600000, 630000).
     Load {
         /// Where the money comes from.
@@ -184,13 +218,15 @@ impl core::fmt::Debug for PayerToken {
     }
 }
 
-/// How a message names an earlier one: by retrieval reference (F37), or by batch and trace (F61).
+/// How a message names an earlier one: by retrieval reference (F37) or by batch and trace (F61), and by authorisation code (F38).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Original {
     /// Field 37, as the first answer gave it.
     pub reference: Option<RetrievalReference>,
     /// Fields 61.1 and 61.2.
     pub trace: Option<(BatchNo, Stan)>,
+    /// Field 38: if it is there, it must be what the earlier one was answered.
+    pub authorisation: Option<AuthorisationCode>,
 }
 
 /// Where the money of a load comes from.
@@ -227,11 +263,11 @@ impl Tally {
     }
 }
 
-/// Totals of a terminal's batch (F48 of 0500): debit = approved and unreversed purchases and `done` offline records; credit =
-/// refunds and voids; loads.
+/// Totals of a terminal's batch (F48 of 0500): debit = approved and unreversed purchases, completions and `done` offline records;
+/// credit = refunds, voids of purchases and of completions; loads. Pre-authorisations and their voids are in none of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchTotals {
-    /// Purchases.
+    /// Purchases, completions, offline records.
     pub debits: Tally,
     /// Refunds and voids.
     pub credits: Tally,
@@ -441,6 +477,8 @@ pub enum AdminRequest {
         /// Records before this time.
         older_than: Wall,
     },
+    /// Sets what a kind of account, an account, a terminal or a merchant may spend or take in. What was used of the day stays used.
+    SetLimit(Limit),
     /// Books records that were held because their SAM was unknown, now that it is registered.
     RetryHeld {
         /// The SAM's number.

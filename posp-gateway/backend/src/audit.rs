@@ -224,18 +224,25 @@ fn derived_hash(
 
 /// Whether a purchase's state agrees with its hold.
 fn state_agrees(transaction: &Transaction, transfers: &Transfers) -> bool {
-    let (TransactionKind::Purchase, Some(hold)) = (transaction.kind, transaction.transfer) else {
+    let (TransactionKind::Purchase | TransactionKind::PreAuthorisation, Some(hold)) =
+        (transaction.kind, transaction.transfer)
+    else {
         return true;
     };
+    let paid = transaction.kind == TransactionKind::Purchase;
     let state = transfers.resolved.get(&hold).copied().unwrap_or(HoldState::Open);
     match transaction.state {
         TransactionState::Authorised => state == HoldState::Open,
         TransactionState::Voided => state == HoldState::Voided,
-        TransactionState::Settled | TransactionState::PartlyRefunded | TransactionState::Refunded => {
-            state == HoldState::Posted
-        }
+        TransactionState::Cleared
+        | TransactionState::Settled
+        | TransactionState::PartlyRefunded
+        | TransactionState::Refunded => paid && state == HoldState::Posted,
+        TransactionState::Completed => !paid && state == HoldState::Posted,
+        // Its time was up; or its completion was taken back, and nothing could be held again.
+        TransactionState::Expired => !paid && state != HoldState::Open,
         TransactionState::Reversed => state != HoldState::Open,
-        TransactionState::Declined | TransactionState::Completed | TransactionState::Disputed => false,
+        TransactionState::Received | TransactionState::Declined | TransactionState::Disputed => false,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::query;
 use crate::store::{Store, StoreFault, Working};
 use crate::transactions;
 use keys::KeyModule;
+use protocol::money::Amount;
 use protocol::purse::Moment;
 use protocol::time::{Now, Wall};
 use std::sync::Arc;
@@ -19,10 +20,37 @@ const WHOLE_TRIES: u32 = 3;
 /// The same for a single request, which cannot be halved.
 const SINGLE_TRIES: u32 = 16;
 
+/// What an operator decides about all payments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How long a pre-authorisation holds money at most.
+    pub preauthorisation_ms_max: u64,
+    /// How much more than was pre-authorised a completion may take, in percent of it.
+    pub over_completion_percent: u8,
+}
+
+/// Thirty days, and 15 %: what the schemes of this field allow by default.
+impl Default for Policy {
+    fn default() -> Self {
+        Self { preauthorisation_ms_max: 30 * 86_400_000, over_completion_percent: 15 }
+    }
+}
+
+impl Policy {
+    /// The most that a completion of a pre-authorisation of `whole` may take, in minor units, rounded down.
+    #[must_use]
+    pub fn completion_max(&self, whole: Amount) -> u64 {
+        let percent = u128::from(self.over_completion_percent).saturating_add(100);
+        let most = u128::from(whole.minor()).saturating_mul(percent) / 100;
+        u64::try_from(most).unwrap_or(u64::MAX)
+    }
+}
+
 /// The rules over a store.
 pub struct Engine<S> {
     store: S,
     keys: Arc<dyn KeyModule>,
+    policy: Policy,
 }
 
 impl<S> core::fmt::Debug for Engine<S> {
@@ -40,12 +68,20 @@ pub(crate) struct Desk<'k> {
     pub(crate) moment: Moment,
     /// The time of the batch.
     pub(crate) now: Wall,
+    /// What the operator decided.
+    pub(crate) policy: Policy,
 }
 
 impl<S: Store> Engine<S> {
     /// Over this store, with these keys.
     pub fn new(store: S, keys: Arc<dyn KeyModule>) -> Self {
-        Self { store, keys }
+        Self { store, keys, policy: Policy::default() }
+    }
+
+    /// With another policy than the default.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     /// The store back.
@@ -62,11 +98,17 @@ impl<S: Store> Engine<S> {
         let keys = Arc::clone(&self.keys);
         let mut working = Working::new(&mut self.store, now.wall)?;
         let (date, time) = now.local().map_err(|_| StoreFault::Clock)?;
-        let desk = Desk { keys: keys.as_ref(), moment: Moment { date, time }, now: working.now() };
+        let desk = Desk {
+            keys: keys.as_ref(),
+            moment: Moment { date, time },
+            now: working.now(),
+            policy: self.policy,
+        };
         if working.store().wants_prefetch() {
             needs::prefetch(working.store(), batch, (desk.now, EXPIRE_MAX))?;
         }
-        rules::expire(&mut working, desk.now, EXPIRE_MAX)?;
+        let over = rules::expire(&mut working, desk.now, EXPIRE_MAX)?;
+        transactions::expired(&mut working, &over)?;
         let mut answers = Vec::with_capacity(batch.len());
         for request in batch {
             answers.push(match request {

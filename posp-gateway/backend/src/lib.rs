@@ -18,8 +18,8 @@ mod needs;
 mod query;
 pub mod report;
 pub mod store;
-mod transactions;
+pub mod transactions;
 
-pub use engine::Engine;
+pub use engine::{Engine, Policy};
 #[cfg(test)]
 mod suite;

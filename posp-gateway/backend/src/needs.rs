@@ -1,9 +1,9 @@
 //! What a batch will surely read, known from its requests: so that a store behind a network reads it in a few round trips instead
 //! of one for each. What is missing here is only slower, never wrong: every decision still asks the store.
 
-use crate::accounts::chart::Book;
-use crate::api::{AdminRequest, HostBody, HostRequest, Identity, LoadSource, Original, Request};
-use crate::store::{CardId, Key, Record, Store, StoreFault, transaction_of};
+use crate::accounts::chart::{Book, FundingKind};
+use crate::api::{AdminRequest, HostBody, HostRequest, Identity, LimitScope, LoadSource, Original, Request};
+use crate::store::{CardId, Key, Record, Store, StoreFault, UsageOf, transaction_of};
 use protocol::ids::OfflineCounter;
 use protocol::iso8583::f58::{CardCounter, TransactionRecord};
 use protocol::time::Wall;
@@ -57,8 +57,19 @@ fn host(request: &HostRequest, keys: &mut Vec<Key>) {
         Key::Identity(identity),
     ]);
     match &request.body {
-        HostBody::Balance { payer } | HostBody::Purchase { payer, .. } => keys.push(Key::Payer(*payer)),
-        HostBody::Void { original, .. } | HostBody::Refund { original, .. } => {
+        HostBody::Balance { payer } => keys.push(Key::Payer(*payer)),
+        HostBody::Purchase { payer, .. } | HostBody::PreAuthorise { payer, .. } => {
+            keys.push(Key::Payer(*payer));
+            limited(&identity, keys);
+        }
+        HostBody::Void { original, .. }
+        | HostBody::Refund { original, .. }
+        | HostBody::PreAuthorisationVoid { original, .. }
+        | HostBody::CompletionVoid { original, .. } => {
+            earlier(&identity, original, keys);
+        }
+        HostBody::Complete { payer, original, .. } => {
+            keys.push(Key::Payer(*payer));
             earlier(&identity, original, keys);
         }
         HostBody::Load { source, request } => {
@@ -75,6 +86,13 @@ fn host(request: &HostRequest, keys: &mut Vec<Key>) {
         | HostBody::Upload { .. }
         | HostBody::UploadEnd => {}
     }
+}
+
+fn limited(identity: &Identity, keys: &mut Vec<Key>) {
+    keys.extend([
+        Key::Limit(LimitScope::Terminal(identity.terminal)),
+        Key::Limit(LimitScope::Merchant(identity.merchant)),
+    ]);
 }
 
 fn earlier(identity: &Identity, original: &Original, keys: &mut Vec<Key>) {
@@ -138,6 +156,15 @@ fn admin(request: &AdminRequest, keys: &mut Vec<Key>) {
         | AdminRequest::ReleaseLoad { issuer, asn, .. } => {
             keys.extend([Key::Issuer(*issuer), Key::Card(CardId { issuer: *issuer, asn: *asn })]);
         }
+        AdminRequest::SetLimit(limit) => {
+            keys.push(Key::Limit(limit.scope));
+            match limit.scope {
+                LimitScope::Kind(_) => {}
+                LimitScope::Payer(account) => keys.push(Key::Account(account)),
+                LimitScope::Terminal(terminal) => keys.push(Key::Terminal(terminal)),
+                LimitScope::Merchant(of) => keys.extend([Key::Merchant(of), Key::Shares(of)]),
+            }
+        }
         AdminRequest::ResolveUncertain { .. } | AdminRequest::RetryHeld { .. } => {}
     }
 }
@@ -146,7 +173,16 @@ fn admin(request: &AdminRequest, keys: &mut Vec<Key>) {
 fn lead(record: &Record, keys: &mut Vec<Key>) {
     match record {
         Record::Identity(_, seq) => keys.push(Key::Transaction(*seq)),
-        Record::Payer(_, account) => keys.push(Key::Account(*account)),
+        Record::Payer(_, account) => {
+            keys.extend([Key::Account(*account), Key::Limit(LimitScope::Payer(*account))]);
+            keys.extend(FundingKind::of(*account).map(|kind| Key::Limit(LimitScope::Kind(kind))));
+        }
+        Record::Limit(limit) => match limit.scope {
+            LimitScope::Payer(account) => keys.push(Key::Usage(UsageOf::Payer(account))),
+            LimitScope::Terminal(terminal) => keys.push(Key::Usage(UsageOf::Terminal(terminal))),
+            LimitScope::Merchant(merchant) => keys.push(Key::Shares(merchant)),
+            LimitScope::Kind(_) => {}
+        },
         Record::Merchant(merchant) => {
             keys.push(Key::Account(Book::MerchantPayable(merchant.number).id(merchant.currency)));
         }

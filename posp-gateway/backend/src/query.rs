@@ -84,8 +84,8 @@ fn card<S: Store>(store: &mut S, id: CardId) -> Result<Report, StoreFault> {
 
 const fn line_kind(code: TransferCode) -> LineKind {
     match code {
-        code::PURCHASE => LineKind::Purchase,
-        code::PURCHASE_REVERSED | code::REFUND => LineKind::Returned,
+        code::PURCHASE | code::COMPLETION => LineKind::Purchase,
+        code::PURCHASE_REVERSED | code::COMPLETION_REVERSED | code::REFUND => LineKind::Returned,
         code::PURSE_PURCHASE | code::PURSE_FORK | code::UNCERTAIN_RESOLVED => LineKind::PursePurchase,
         code::CASH_LOAD | code::PURSE_REFUND | code::LOAD | code::LATE_LOAD | code::UNLOAD => LineKind::Load,
         code::CLEARING => LineKind::Clearing,

@@ -231,6 +231,7 @@ const fn alert_kind(kind: AlertKind) -> &'static str {
         AlertKind::LoadLoss => "load-loss",
         AlertKind::ReversalAfterConfirm => "reversal-after-confirm",
         AlertKind::ForeignUpload => "foreign-upload",
+        AlertKind::AdviceRefused => "advice-refused",
     }
 }
 

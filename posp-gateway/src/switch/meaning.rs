@@ -111,7 +111,11 @@ fn amount(message: &Message<'_>) -> Result<Amount, Refused> {
 fn original(message: &Message<'_>) -> Result<Original, Refused> {
     let reference: Option<RetrievalReference> = message.get()?;
     let trace = message.get::<typed::Original>()?.map(|original| (original.batch, original.trace));
-    if reference.is_none() && trace.is_none() { Err(FORMAT) } else { Ok(Original { reference, trace }) }
+    let authorisation = message.get()?;
+    if reference.is_none() && trace.is_none() {
+        return Err(FORMAT);
+    }
+    Ok(Original { reference, trace, authorisation })
 }
 
 /// The PAN of field 2, as a token: it goes no further than the key module.

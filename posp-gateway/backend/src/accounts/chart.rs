@@ -36,7 +36,7 @@ pub enum Book {
 }
 
 /// The sort of a funding account; each has limits of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FundingKind {
     /// A bank card's account.
     Bank,
@@ -80,6 +80,23 @@ pub struct IssuerNumber(pub u32);
 /// Number of a merchant in this backend (its 15-character id is a property).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MerchantNumber(pub u32);
+
+impl FundingKind {
+    /// The kind of the funding account with this id; `None` for any other account.
+    #[must_use]
+    pub const fn of(id: AccountId) -> Option<Self> {
+        let number = Self::number_of(id);
+        match (id.0 >> 112, number) {
+            (1000, number) => Self::from_number(number),
+            _ => None,
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the lowest 16 bits are meant")]
+    const fn number_of(id: AccountId) -> u16 {
+        (id.0 >> 80) as u16
+    }
+}
 
 impl Book {
     /// The row of the chart.
@@ -167,6 +184,12 @@ pub mod code {
     pub const PURCHASE_REVERSED: TransferCode = TransferCode(11);
     /// Refund.
     pub const REFUND: TransferCode = TransferCode(12);
+    /// Pre-authorisation: held, and posted by its completion.
+    pub const PRE_AUTHORISATION: TransferCode = TransferCode(13);
+    /// Completion of a pre-authorisation, and what it takes beyond what was held.
+    pub const COMPLETION: TransferCode = TransferCode(14);
+    /// Void or reversal of a completion.
+    pub const COMPLETION_REVERSED: TransferCode = TransferCode(15);
     /// Purse load from the linked account.
     pub const LOAD: TransferCode = TransferCode(20);
     /// Purse load by cash.

@@ -192,11 +192,11 @@ pub fn apply<B: Books>(books: &mut B, new: &NewTransfer, now: Wall) -> Result<Tr
     }
 }
 
-/// Releases holds whose time is up, oldest first, at most `limit`; returns how many there were.
+/// Releases holds whose time is up, oldest first, at most `limit`; returns them.
 ///
 /// # Errors
 /// The store failed.
-pub fn expire<B: Books>(books: &mut B, now: Wall, limit: usize) -> Result<usize, StoreFault> {
+pub fn expire<B: Books>(books: &mut B, now: Wall, limit: usize) -> Result<Vec<Hold>, StoreFault> {
     let due = books.due_holds(now, limit)?;
     for hold in &due {
         match resolve(books, hold, hold.amount, HoldState::Expired) {
@@ -212,7 +212,7 @@ pub fn expire<B: Books>(books: &mut B, now: Wall, limit: usize) -> Result<usize,
         let kind = TransferKind::Expire { of: hold.seq };
         append(books, &new, (hold.debit, hold.credit), hold.amount, kind, now);
     }
-    Ok(due.len())
+    Ok(due)
 }
 
 fn append<B: Books>(

@@ -125,6 +125,8 @@ pub enum AlertKind {
     ReversalAfterConfirm,
     /// A record uploaded by another merchant's terminal.
     ForeignUpload,
+    /// The completion of a pre-authorisation was told afterwards (0220) and refused: goods may have left without payment.
+    AdviceRefused,
 }
 
 impl AlertKind {
@@ -144,6 +146,7 @@ impl AlertKind {
             Self::LoadLoss => 10,
             Self::ReversalAfterConfirm => 11,
             Self::ForeignUpload => 12,
+            Self::AdviceRefused => 13,
         }
     }
 
@@ -163,6 +166,7 @@ impl AlertKind {
             10 => Some(Self::LoadLoss),
             11 => Some(Self::ReversalAfterConfirm),
             12 => Some(Self::ForeignUpload),
+            13 => Some(Self::AdviceRefused),
             _ => None,
         }
     }

@@ -13,9 +13,9 @@ use crate::api::{AlertKind, AnswerBody, CardStatus, LoadSource};
 use crate::engine::Desk;
 use crate::store::{
     BatchRecord, Card, CardId, Issuer, Load, LoadState, Record, Store, StoreFault, Transaction,
-    TransactionKind, TransactionState, Working,
+    TransactionKind, Working,
 };
-use crate::transactions::{Decision, Desked, Reversed, code_of, take_off, transfer};
+use crate::transactions::{Decision, Desked, Event, Reversed, code_of, step, take_off, transfer};
 use keys::{KeyError, TacCheck, TacVerdict};
 use protocol::ids::OnlineCounter;
 use protocol::iso8583::f58::{CardCounter, LoadRequest, RecordAnswer, RecordState, TransactionRecord};
@@ -95,7 +95,7 @@ pub(crate) fn load<S: Store>(
     working.put(Record::Card(card));
     desked.batch.host.loads = desked.batch.host.loads.plus(amount.minor());
     Ok(Decision {
-        state: TransactionState::Authorised,
+        event: Event::Authorise,
         amount: Some(amount),
         payer: Some(payer),
         payee: Some(float),
@@ -188,7 +188,7 @@ fn post<S: Store>(
         return Err(StoreFault::Damaged { what: "an open load's hold is not open" });
     }
     credited(working, card, load)?;
-    set_state(working, load.transaction, TransactionState::Completed)
+    happened(working, load.transaction, Event::Complete)
 }
 
 /// What follows from the card's credit, however it was booked.
@@ -223,7 +223,7 @@ pub(crate) fn release<S: Store>(
     working.put(Record::Load(Load { state: LoadState::Released, ..load }));
     card.open_load = None;
     working.put(Record::Card(*card));
-    set_state(working, load.transaction, TransactionState::Reversed)
+    happened(working, load.transaction, Event::Reverse)
 }
 
 /// Takes a load off its batch's totals. Its reversal, if there was one, has done so before.
@@ -244,14 +244,14 @@ fn uncount<S: Store>(
     }
 }
 
-fn set_state<S: Store>(
+fn happened<S: Store>(
     working: &mut Working<'_, S>,
     seq: TransactionSeq,
-    state: TransactionState,
+    event: Event,
 ) -> Result<(), StoreFault> {
     let missing = StoreFault::Damaged { what: "a load's transaction is missing" };
     let transaction = working.transaction(seq)?.ok_or(missing)?;
-    working.put(Record::Transaction(Box::new(Transaction { state, ..transaction })));
+    working.put(Record::Transaction(Box::new(step(&transaction, event)?)));
     Ok(())
 }
 
@@ -270,7 +270,7 @@ pub(crate) fn reverse<S: Store>(
     match load.state {
         LoadState::Consented => {
             working.put(Record::Load(Load { state: LoadState::Disputed, ..load }));
-            Ok(Ok(Some(TransactionState::Disputed)))
+            Ok(Ok(Some(Event::Dispute)))
         }
         LoadState::Posted => {
             let about = Some((card.issuer, card.asn));
@@ -367,7 +367,7 @@ fn late<S: Store>(
     };
     tracing::warn!(transfer = booked.0, "a load was confirmed after its hold had been released");
     credited(working, card, load)?;
-    set_state(working, load.transaction, TransactionState::Completed)
+    happened(working, load.transaction, Event::Prove)
 }
 
 /// The counter of a card's open load, for a person's decision.

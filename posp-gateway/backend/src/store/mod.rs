@@ -11,10 +11,12 @@
 mod gateway;
 mod link;
 pub mod memory;
+mod numbers;
 mod record;
 pub mod sqlite;
 mod working;
 
+pub use crate::transactions::life::TransactionState;
 pub use gateway::{GatewayNo, retrieval_reference, transaction_of};
 pub use link::{Link, LinkHash, Linked};
 pub use record::*;

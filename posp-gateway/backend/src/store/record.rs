@@ -3,11 +3,11 @@
 use crate::accounts::chart::{IssuerNumber, MerchantNumber};
 use crate::accounts::{Account, AccountId, Hold, TransactionSeq, Transfer, TransferSeq};
 use crate::api::{
-    AcquirerId, Alert, AnswerBody, BatchTotals, CardStatus, ContentDigest, Identity, ItemKey, PayerToken,
-    UploadItem,
+    AcquirerId, Alert, AnswerBody, BatchTotals, CardStatus, ContentDigest, Identity, ItemKey, Limit,
+    LimitScope, PayerToken, Tally, UploadItem,
 };
 use crate::report::{BatchState, Difference};
-use crate::store::{CommitNo, Link};
+use crate::store::{CommitNo, Link, TransactionState};
 use protocol::ids::{
     Asn, BatchNo, Factor, IssuerId, KeyVersion, MerchantId, OfflineCounter, OnlineCounter, SamTerminal,
     TermSeq, TerminalId,
@@ -16,7 +16,7 @@ use protocol::iso8583::f58::TransactionRecord;
 use protocol::iso8583::typed::{AuthorisationCode, ResponseCode};
 use protocol::money::{Amount, CardAmount, Currency};
 use protocol::purse::Moment;
-use protocol::time::Wall;
+use protocol::time::{CardDate, Wall};
 
 /// Number of an alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +74,12 @@ pub enum Key {
     Link(CommitNo),
     /// The one record of counters.
     Registry,
+    /// What somebody may spend or take in.
+    Limit(LimitScope),
+    /// What a payer's account or a terminal has used of a day's limits.
+    Usage(UsageOf),
+    /// How a merchant's limits of a day are shared among its terminals.
+    Shares(MerchantId),
 }
 
 /// What a store keeps.
@@ -119,6 +125,12 @@ pub enum Record {
     Link(Link),
     /// Counters.
     Registry(Registry),
+    /// What somebody may spend or take in.
+    Limit(Limit),
+    /// What was used of a day's limits.
+    Usage(Usage),
+    /// How a merchant's limits of a day are shared.
+    Shares(Box<Shares>),
 }
 
 impl Record {
@@ -146,6 +158,9 @@ impl Record {
             Self::Alert(number, _) => Key::Alert(*number),
             Self::Link(link) => Key::Link(link.number),
             Self::Registry(_) => Key::Registry,
+            Self::Limit(limit) => Key::Limit(limit.scope),
+            Self::Usage(usage) => Key::Usage(usage.of),
+            Self::Shares(shares) => Key::Shares(shares.merchant),
         }
     }
 }
@@ -186,29 +201,30 @@ pub enum TransactionKind {
     UploadEnd,
     /// A reversal came before its original: the original will be declined.
     Tombstone,
+    /// Pre-authorisation: money held until it is completed, voided, or its time is up.
+    PreAuthorisation,
+    /// Void of a pre-authorisation.
+    PreAuthorisationVoid,
+    /// Completion of a pre-authorisation, asked.
+    Completion,
+    /// Void of a completion.
+    CompletionVoid,
+    /// Completion of a pre-authorisation, told afterwards.
+    CompletionAdvice,
 }
 
-/// The life of a transaction (`backend.md` section 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransactionState {
-    /// Refused; no money moved.
-    Declined,
-    /// Money is held.
-    Authorised,
-    /// Money has moved, or the message had none to move.
-    Completed,
-    /// Its batch is closed.
-    Settled,
-    /// Reversed by the terminal.
-    Reversed,
-    /// Voided by the merchant.
-    Voided,
-    /// Part of it was refunded.
-    PartlyRefunded,
-    /// All of it was refunded.
-    Refunded,
-    /// A load that was reversed after the issuer's consent had left: the card decides.
-    Disputed,
+impl TransactionKind {
+    /// Whether money went from a payer to a merchant: what a batch counts as debit, and what can be refunded.
+    #[must_use]
+    pub const fn is_debit(self) -> bool {
+        matches!(self, Self::Purchase | Self::Completion | Self::CompletionAdvice)
+    }
+
+    /// Whether a debit was taken back: what a batch counts as credit.
+    #[must_use]
+    pub const fn is_credit(self) -> bool {
+        matches!(self, Self::Void | Self::Refund | Self::CompletionVoid)
+    }
 }
 
 /// One message under an identity, and what it was answered.
@@ -244,7 +260,7 @@ pub struct Transaction {
     pub at: Wall,
     /// How it stands. Changes.
     pub state: TransactionState,
-    /// Its hold or posting. Changes only from nothing.
+    /// Its hold or posting. Changes when a void of it is reversed: its money is held, or posted, anew.
     pub transfer: Option<TransferSeq>,
     /// Refunded so far, in minor units. Changes.
     pub refunded: u64,
@@ -314,6 +330,46 @@ pub struct Terminal {
     pub open: Option<BatchNo>,
     /// The newest batch, 0 before the first.
     pub newest: BatchNo,
+}
+
+/// Whose use of a day is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UsageOf {
+    /// A payer's account.
+    Payer(AccountId),
+    /// A terminal.
+    Terminal(TerminalId),
+}
+
+/// What was used of a day's limits. There is one only where a limit was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Whose.
+    pub of: UsageOf,
+    /// The local day it is about.
+    pub day: CardDate,
+    /// The first transaction of that day that was counted: an earlier one gives nothing back.
+    pub since: TransactionSeq,
+    /// Approved and neither voided nor reversed.
+    pub used: Tally,
+    /// Of a terminal: what is left of its share of its merchant's limits of this day ([`Shares`]).
+    pub left: Tally,
+}
+
+/// How a merchant's limits of a day are shared among its terminals. What was handed out never exceeds the limit, so a terminal with enough left
+/// need not read, let alone write, anything of the merchant's: there is no row that all its terminals change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Whose.
+    pub merchant: MerchantId,
+    /// The local day it is about.
+    pub day: CardDate,
+    /// The first transaction of that day that was counted: an earlier one gives nothing back.
+    pub since: TransactionSeq,
+    /// Handed out: what was used, and what the terminals have left.
+    pub granted: Tally,
+    /// The terminals that may have something left, each once.
+    pub terminals: Vec<TerminalId>,
 }
 
 /// Where a SAM worked, and when.
@@ -430,140 +486,6 @@ pub struct OfflineRecord {
     pub transfer: Option<TransferSeq>,
     /// When it came first.
     pub received: Wall,
-}
-
-impl TransactionKind {
-    /// As kept in a store.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Balance => 1,
-            Self::Purchase => 2,
-            Self::Void => 3,
-            Self::Refund => 4,
-            Self::Load => 5,
-            Self::MerchantLoad => 6,
-            Self::LoadConfirm => 7,
-            Self::OfflineRecords => 8,
-            Self::Settle => 9,
-            Self::Upload => 10,
-            Self::UploadEnd => 11,
-            Self::Tombstone => 12,
-        }
-    }
-
-    /// From a store.
-    #[must_use]
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::Balance),
-            2 => Some(Self::Purchase),
-            3 => Some(Self::Void),
-            4 => Some(Self::Refund),
-            5 => Some(Self::Load),
-            6 => Some(Self::MerchantLoad),
-            7 => Some(Self::LoadConfirm),
-            8 => Some(Self::OfflineRecords),
-            9 => Some(Self::Settle),
-            10 => Some(Self::Upload),
-            11 => Some(Self::UploadEnd),
-            12 => Some(Self::Tombstone),
-            _ => None,
-        }
-    }
-}
-
-impl TransactionState {
-    /// As kept in a store.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Declined => 1,
-            Self::Authorised => 2,
-            Self::Completed => 3,
-            Self::Settled => 4,
-            Self::Reversed => 5,
-            Self::Voided => 6,
-            Self::PartlyRefunded => 7,
-            Self::Refunded => 8,
-            Self::Disputed => 9,
-        }
-    }
-
-    /// From a store.
-    #[must_use]
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::Declined),
-            2 => Some(Self::Authorised),
-            3 => Some(Self::Completed),
-            4 => Some(Self::Settled),
-            5 => Some(Self::Reversed),
-            6 => Some(Self::Voided),
-            7 => Some(Self::PartlyRefunded),
-            8 => Some(Self::Refunded),
-            9 => Some(Self::Disputed),
-            _ => None,
-        }
-    }
-}
-
-impl LoadState {
-    /// As kept in a store.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Consented => 1,
-            Self::Disputed => 2,
-            Self::Posted => 3,
-            Self::Released => 4,
-        }
-    }
-
-    /// From a store.
-    #[must_use]
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::Consented),
-            2 => Some(Self::Disputed),
-            3 => Some(Self::Posted),
-            4 => Some(Self::Released),
-            _ => None,
-        }
-    }
-}
-
-impl RecordStanding {
-    /// As kept in a store.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Void => 1,
-            Self::Uncertain => 2,
-            Self::Held => 3,
-            Self::Booked => 4,
-            Self::Fork => 5,
-            Self::Zero => 6,
-            Self::Resolved => 7,
-            Self::Unverified => 8,
-        }
-    }
-
-    /// From a store.
-    #[must_use]
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::Void),
-            2 => Some(Self::Uncertain),
-            3 => Some(Self::Held),
-            4 => Some(Self::Booked),
-            5 => Some(Self::Fork),
-            6 => Some(Self::Zero),
-            7 => Some(Self::Resolved),
-            8 => Some(Self::Unverified),
-            _ => None,
-        }
-    }
 }
 
 impl RecordStanding {

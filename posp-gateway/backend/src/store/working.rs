@@ -3,11 +3,11 @@
 
 use super::{
     AlertNo, Batch, BatchRecord, Card, CardId, Issuer, Key, Load, Merchant, OfflineRecord, Outcome, Record,
-    Registry, Sam, Store, StoreFault, Terminal, Transaction,
+    Registry, Sam, Shares, Store, StoreFault, Terminal, Transaction, Usage, UsageOf,
 };
 use crate::accounts::rules::Books;
 use crate::accounts::{Account, AccountId, Hold, HoldState, TransactionSeq, Transfer, TransferSeq};
-use crate::api::{Alert, Identity, PayerToken, UploadItem};
+use crate::api::{Alert, Identity, Limit, LimitScope, PayerToken, UploadItem};
 use protocol::ids::{
     BatchNo, IssuerId, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, TermSeq, TerminalId,
 };
@@ -152,6 +152,12 @@ impl<'s, S: Store> Working<'s, S> {
         record(sam: SamTerminal, seq: TermSeq) -> OfflineRecord = Key::Record(sam, seq), Record::Record(it) => *it;
         /// The record that a card's counter belongs to.
         claim(card: CardId, counter: OfflineCounter) -> (SamTerminal, TermSeq) = Key::Claim(card, counter), Record::Claim(_, _, sam, seq) => (sam, seq);
+        /// What somebody may spend or take in.
+        limit(scope: LimitScope) -> Limit = Key::Limit(scope), Record::Limit(it) => it;
+        /// What was used of a day.
+        usage(of: UsageOf) -> Usage = Key::Usage(of), Record::Usage(it) => it;
+        /// How a merchant's day is shared.
+        shares(merchant: MerchantId) -> Shares = Key::Shares(merchant), Record::Shares(it) => *it;
         /// A transfer.
         transfer(seq: TransferSeq) -> Transfer = Key::Transfer(seq), Record::Transfer(it) => it;
     }

@@ -14,7 +14,7 @@ fn purchase(minor: u64) -> HostBody {
 }
 
 fn of(answer: &HostAnswer) -> Original {
-    Original { reference: answer.reference, trace: None }
+    Original { reference: answer.reference, ..Original::default() }
 }
 
 pub(super) fn a_purchase_is_held_settled_and_refunded_in_parts_but_never_beyond<S: Store>(store: S) {
@@ -113,7 +113,7 @@ pub(super) fn a_void_frees_the_money_and_its_reversal_takes_it_back<S: Store>(st
     let message = world.message(t1(), purchase(600));
     world.host(message.clone());
     let original =
-        Original { reference: None, trace: Some((message.identity.batch, message.identity.trace)) };
+        Original { trace: Some((message.identity.batch, message.identity.trace)), ..Original::default() };
     let void = |minor| HostBody::Void { original, amount: cny(minor) };
     assert_eq!(world.send(void(1)).code, code("64"));
     let voiding = world.message(t1(), void(600));
@@ -123,7 +123,7 @@ pub(super) fn a_void_frees_the_money_and_its_reversal_takes_it_back<S: Store>(st
     let reversal = World::<S>::reversal(&voiding, cny(600));
     assert_eq!(world.host(reversal).code, code("00"));
     assert_eq!(world.available(), 400, "the purchase stands again");
-    let nothing = Original { reference: None, trace: Some((BatchNo(1), Stan(777))) };
+    let nothing = Original { trace: Some((BatchNo(1), Stan(777))), ..Original::default() };
     assert_eq!(world.send(HostBody::Void { original: nothing, amount: cny(1) }).code, code("25"));
     world.settle();
     assert_eq!(world.payable(shop()), 600);

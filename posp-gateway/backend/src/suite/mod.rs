@@ -3,6 +3,7 @@
 mod cards;
 mod crash;
 mod day;
+mod preauthorisation;
 mod tamper;
 mod world;
 
@@ -75,6 +76,17 @@ on_every_store! {
     day::a_void_frees_the_money_and_its_reversal_takes_it_back
     day::totals_that_agree_close_the_batch_and_others_lead_to_a_report
     day::operators_requests_are_idempotent
+    preauthorisation::a_completion_takes_a_part_releases_the_rest_and_happens_once
+    preauthorisation::a_completion_may_exceed_what_was_held_by_the_tolerance_and_only_if_funds_allow
+    preauthorisation::a_pre_authorisation_outlives_its_batch_and_any_terminal_of_the_merchant_completes_it
+    preauthorisation::a_completion_that_names_nothing_of_this_card_is_refused
+    preauthorisation::after_its_time_the_money_is_free_and_a_completion_finds_nothing
+    preauthorisation::a_void_of_a_pre_authorisation_frees_the_money_and_its_reversal_takes_it_back
+    preauthorisation::a_reversed_pre_authorisation_is_over_and_a_late_one_is_declined
+    preauthorisation::a_voided_completion_leaves_the_pre_authorisation_standing
+    preauthorisation::a_reversed_completion_never_was
+    preauthorisation::a_completion_taken_back_when_the_money_is_gone_leaves_nothing_held
+    preauthorisation::an_advice_completes_and_is_taken_back_by_a_refund_alone
     cards::a_load_is_held_confirmed_by_the_card_and_posted_once
     cards::a_reversed_load_stays_disputed_until_the_card_speaks
     cards::a_load_request_at_the_same_counter_releases_the_one_before

@@ -22,6 +22,7 @@ pub(super) const SAM_1: SamTerminal = SamTerminal([0, 0, 0, 0, 0, 1]);
 pub(super) const SAM_2: SamTerminal = SamTerminal([0, 0, 0, 0, 0, 2]);
 pub(super) const STRANGER: SamTerminal = SamTerminal([9; 6]);
 pub(super) const PAYER: PayerToken = PayerToken([7; 16]);
+pub(super) const OTHER_PAYER: PayerToken = PayerToken([8; 16]);
 const START: i64 = 1_795_300_000_000;
 
 pub(super) fn t1() -> TerminalId {
@@ -109,6 +110,13 @@ impl<S: Store> World<S> {
             AdminRequest::AssignSam { sam: SAM_2, terminal: t2(), from },
             AdminRequest::AddFunding { kind, number, currency },
             AdminRequest::AddPayer { token: PAYER, kind, number, currency },
+            AdminRequest::AddFunding { kind: FundingKind::Carrier, number: FundingNumber(2), currency },
+            AdminRequest::AddPayer {
+                token: OTHER_PAYER,
+                kind: FundingKind::Carrier,
+                number: FundingNumber(2),
+                currency,
+            },
         ] {
             assert_eq!(self.admin(request), AdminAnswer::Done);
         }
@@ -174,7 +182,7 @@ impl<S: Store> World<S> {
         }
     }
 
-    fn host_totals(&mut self) -> BatchTotals {
+    pub(super) fn host_totals(&mut self) -> BatchTotals {
         match self.engine.query(&Query::Batch(t1(), BatchNo(self.batch))).unwrap() {
             Report::Batch(batch) => batch.host,
             _ => BatchTotals::default(),

@@ -3,10 +3,16 @@
 //! Every message that is decided becomes one [`Transaction`] under its identity, declined ones too, with the fields it was answered. A repeat is
 //! answered from that row and books nothing. A reversal has no row of its own: it changes its original's, or leaves a tombstone if there is none.
 
+mod closing;
+pub mod life;
+pub(crate) mod limits;
+mod preauthorisation;
 mod purchase;
 mod reversal;
 mod settle;
 
+pub(crate) use life::Event;
+pub(crate) use preauthorisation::expired;
 pub(crate) use purchase::transfer;
 pub(crate) use reversal::{Reversed, take_off};
 
@@ -33,7 +39,8 @@ const SIX_DIGITS: u32 = 999_999;
 #[derive(Clone, Debug)]
 pub(crate) struct Decision {
     pub(crate) kind: TransactionKind,
-    pub(crate) state: TransactionState,
+    /// How its life begins: declined, authorised, or complete at once.
+    pub(crate) event: Event,
     pub(crate) code: ResponseCode,
     pub(crate) amount: Option<Amount>,
     pub(crate) original: Option<TransactionSeq>,
@@ -47,14 +54,19 @@ pub(crate) struct Decision {
 impl Decision {
     /// Refused with this code.
     pub(crate) fn declined(kind: TransactionKind, code: ResponseCode) -> Self {
-        Self { state: TransactionState::Declined, code, ..Self::done(kind) }
+        Self { event: Event::Decline, code, ..Self::done(kind) }
+    }
+
+    /// Refused with this code, for this amount.
+    pub(crate) fn refused(kind: TransactionKind, amount: Amount, code: ResponseCode) -> Self {
+        Self { amount: Some(amount), ..Self::declined(kind, code) }
     }
 
     /// Approved, and nothing is left to happen.
     pub(crate) const fn done(kind: TransactionKind) -> Self {
         Self {
             kind,
-            state: TransactionState::Completed,
+            event: Event::Complete,
             code: ResponseCode::APPROVED,
             amount: None,
             original: None,
@@ -85,8 +97,14 @@ pub(crate) const fn code_of(rejection: TransferRejection) -> ResponseCode {
         TransferRejection::DebitAccountClosed | TransferRejection::CreditAccountClosed => {
             ResponseCode::RESTRICTED
         }
+        TransferRejection::HoldExpired | TransferRejection::ExpiresInPast => ResponseCode::NOT_FOUND,
         _ => ResponseCode::SYSTEM,
     }
+}
+
+/// A transaction after an event that its rule has checked to be possible.
+pub(crate) fn step(transaction: &Transaction, event: Event) -> Result<Transaction, StoreFault> {
+    life::moved(transaction, event).ok_or(StoreFault::Damaged { what: "the state of a transaction" })
 }
 
 /// An answer under which nothing was kept.
@@ -160,7 +178,7 @@ pub(crate) fn handle<S: Store>(
     let seq = working.take_transaction();
     let mut desked = Desked { request, merchant, batch, seq };
     let decision = decide(working, desk, &mut desked)?;
-    Ok(record(working, desk, &terminal, desked, decision))
+    record(working, desk, &terminal, desked, decision)
 }
 
 fn decide<S: Store>(
@@ -173,6 +191,18 @@ fn decide<S: Store>(
         HostBody::Purchase { payer, amount } => purchase::purchase(working, desk, desked, *payer, *amount),
         HostBody::Void { original, amount } => purchase::void(working, desk, desked, original, *amount),
         HostBody::Refund { original, amount } => purchase::refund(working, desk, desked, original, *amount),
+        HostBody::PreAuthorise { payer, amount } => {
+            preauthorisation::authorise(working, desk, desked, *payer, *amount)
+        }
+        HostBody::PreAuthorisationVoid { original, amount } => {
+            preauthorisation::void(working, desk, desked, original, *amount)
+        }
+        HostBody::Complete { payer, original, amount, advice } => {
+            preauthorisation::complete(working, desk, desked, (*payer, *amount), original, *advice)
+        }
+        HostBody::CompletionVoid { original, amount } => {
+            preauthorisation::void_completion(working, desk, desked, original, *amount)
+        }
         HostBody::Load { source, request } => cards::load::load(working, desk, desked, *source, request),
         HostBody::LoadConfirm { record, .. } => cards::load::confirm(working, desk, record),
         HostBody::OfflineRecords { records } => cards::offline::upload(working, desk, desked, records),
@@ -193,8 +223,10 @@ fn record<S: Store>(
     terminal: &Terminal,
     desked: Desked<'_>,
     decision: Decision,
-) -> HostAnswer {
+) -> Result<HostAnswer, StoreFault> {
     let Desked { request, mut batch, seq, .. } = desked;
+    let begun = life::next(TransactionState::Received, decision.event);
+    let state = begun.ok_or(StoreFault::Damaged { what: "the beginning of a transaction" })?;
     let approved = decision.code.is_approved();
     let transaction = Transaction {
         seq,
@@ -211,7 +243,7 @@ fn record<S: Store>(
         moment: desk.moment,
         body: decision.body,
         at: desk.now,
-        state: decision.state,
+        state,
         transfer: decision.transfer,
         refunded: 0,
     };
@@ -224,7 +256,7 @@ fn record<S: Store>(
         working.put(Record::Terminal(Terminal { open, newest: batch.number, ..*terminal }));
     }
     working.put(Record::Batch(Box::new(batch)));
-    answer
+    Ok(answer)
 }
 
 /// Six digits of the transaction's number: unique among a million, and no secret.
@@ -309,6 +341,8 @@ pub(crate) fn original<S: Store>(
         (None, None) => None,
     };
     Ok(found.filter(|found| {
-        (found.identity.merchant, found.identity.acquirer) == (identity.merchant, identity.acquirer)
+        let ours =
+            (found.identity.merchant, found.identity.acquirer) == (identity.merchant, identity.acquirer);
+        ours && original.authorisation.is_none_or(|code| found.authorisation == Some(code))
     }))
 }

@@ -1,7 +1,8 @@
 //! Reversals (`posp.md` section 6): serialised with their original by its identity, and final.
 
+use super::life::{self, Event};
 use super::purchase::transfer;
-use super::{answer_of, bare, code_of, current_batch};
+use super::{answer_of, bare, code_of, current_batch, limits, preauthorisation, step};
 use crate::accounts::Order;
 use crate::accounts::chart::code;
 use crate::api::{AnswerBody, ContentDigest, HostAnswer, Identity};
@@ -45,15 +46,21 @@ pub(super) fn handle<S: Store>(
     let outcome = match original.kind {
         TransactionKind::Purchase => purchase(working, desk, &original)?,
         TransactionKind::Void => void(working, desk, &original)?,
+        TransactionKind::PreAuthorisation => preauthorisation::reverse(working, desk, &original)?,
+        TransactionKind::PreAuthorisationVoid => preauthorisation::reverse_void(working, desk, &original)?,
+        TransactionKind::Completion => preauthorisation::reverse_completion(working, desk, &original)?,
+        TransactionKind::CompletionVoid => {
+            preauthorisation::reverse_completion_void(working, desk, &original)?
+        }
         TransactionKind::Load | TransactionKind::MerchantLoad => load::reverse(working, desk, &original)?,
         _ => return Ok(bare(desk, ResponseCode::INVALID)),
     };
     match outcome {
-        Ok(state) => {
-            let answer = settled(state.is_none());
-            if let Some(state) = state {
+        Ok(event) => {
+            let answer = settled(event.is_none());
+            if let Some(event) = event {
                 take_off(working, &original)?;
-                working.put(Record::Transaction(Box::new(Transaction { state, ..original.clone() })));
+                working.put(Record::Transaction(Box::new(step(&original, event)?)));
             }
             Ok(answer)
         }
@@ -61,8 +68,8 @@ pub(super) fn handle<S: Store>(
     }
 }
 
-/// The state that the original goes to (`None`: nothing was left to reverse), or why not.
-pub(crate) type Reversed = Result<Option<TransactionState>, ResponseCode>;
+/// What happens to the original (`None`: nothing was left to reverse), or why it cannot be reversed.
+pub(crate) type Reversed = Result<Option<Event>, ResponseCode>;
 
 /// A purchase: the hold is released; of a settled one the rest that was not refunded flows back.
 fn purchase<S: Store>(
@@ -71,9 +78,12 @@ fn purchase<S: Store>(
     original: &Transaction,
 ) -> Result<Reversed, StoreFault> {
     let lacks = StoreFault::Damaged { what: "a purchase lacks its accounts" };
+    if life::next(original.state, Event::Reverse).is_none() {
+        return Ok(Ok(None));
+    }
     let order = match original.state {
         TransactionState::Authorised => Order::VoidHold { of: original.transfer.ok_or(lacks)? },
-        TransactionState::Settled | TransactionState::PartlyRefunded => {
+        _ => {
             let whole = original.amount.ok_or(lacks.clone())?;
             let rest = whole.minor().saturating_sub(original.refunded);
             Order::Post {
@@ -82,10 +92,12 @@ fn purchase<S: Store>(
                 amount: Amount::new(rest, whole.currency()),
             }
         }
-        _ => return Ok(Ok(None)),
     };
-    let moved = transfer(working, desk, original.seq, order, code::PURCHASE_REVERSED)?;
-    Ok(moved.map(|_| Some(TransactionState::Reversed)).map_err(code_of))
+    if let Err(rejection) = transfer(working, desk, original.seq, order, code::PURCHASE_REVERSED)? {
+        return Ok(Err(code_of(rejection)));
+    }
+    limits::give_back(working, original)?;
+    Ok(Ok(Some(Event::Reverse)))
 }
 
 /// A void: the purchase stands again, if the payer's money still covers it. If not, the void stands, and a person is told by the
@@ -97,12 +109,11 @@ fn void<S: Store>(
 ) -> Result<Reversed, StoreFault> {
     let lacks = StoreFault::Damaged { what: "a void lacks its purchase" };
     let purchase = working.transaction(original.original.ok_or(lacks.clone())?)?.ok_or(lacks.clone())?;
+    if original.state == TransactionState::Cleared {
+        return Ok(Err(ResponseCode::INVALID));
+    }
     if original.state != TransactionState::Completed || purchase.state != TransactionState::Voided {
         return Ok(Ok(None));
-    }
-    let batch = working.batch(purchase.identity.terminal, purchase.identity.batch)?;
-    if batch.is_none_or(|batch| batch.state == BatchState::Closed) {
-        return Ok(Err(ResponseCode::INVALID));
     }
     let order = Order::Hold {
         debit: purchase.payer.ok_or(lacks.clone())?,
@@ -113,9 +124,10 @@ fn void<S: Store>(
     match transfer(working, desk, purchase.seq, order, code::PURCHASE)? {
         Err(rejection) => Ok(Err(code_of(rejection))),
         Ok(hold) => {
-            let again = Transaction { state: TransactionState::Authorised, transfer: Some(hold), ..purchase };
+            limits::count_again(working, &purchase)?;
+            let again = Transaction { transfer: Some(hold), ..step(&purchase, Event::Reinstate)? };
             working.put(Record::Transaction(Box::new(again)));
-            Ok(Ok(Some(TransactionState::Reversed)))
+            Ok(Ok(Some(Event::Reverse)))
         }
     }
 }
@@ -134,8 +146,8 @@ pub(crate) fn take_off<S: Store>(
     }
     let totals = &mut batch.host;
     match original.kind {
-        TransactionKind::Purchase => totals.debits = totals.debits.minus(minor),
-        TransactionKind::Void => totals.credits = totals.credits.minus(minor),
+        kind if kind.is_debit() => totals.debits = totals.debits.minus(minor),
+        kind if kind.is_credit() => totals.credits = totals.credits.minus(minor),
         TransactionKind::Load | TransactionKind::MerchantLoad => totals.loads = totals.loads.minus(minor),
         _ => {}
     }
@@ -154,6 +166,8 @@ fn tombstone<S: Store>(
     let Ok(mut batch) = current_batch(working, terminal, merchant, identity.batch)? else {
         return Ok(bare(desk, ResponseCode::APPROVED));
     };
+    let begun = life::next(TransactionState::Received, Event::Reverse);
+    let state = begun.ok_or(StoreFault::Damaged { what: "the beginning of a transaction" })?;
     let seq = working.take_transaction();
     batch.last = seq;
     let transaction = Transaction {
@@ -171,7 +185,7 @@ fn tombstone<S: Store>(
         moment: desk.moment,
         body: AnswerBody::None,
         at: desk.now,
-        state: TransactionState::Reversed,
+        state,
         transfer: None,
         refunded: 0,
     };

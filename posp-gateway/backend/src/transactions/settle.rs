@@ -1,15 +1,12 @@
 //! Batch settlement (0500, 0320/201–207): totals compared, differences listed item by item, and the batch closed exactly once.
 
-use super::{Decision, Desked, code_of};
-use crate::accounts::Order;
-use crate::accounts::chart::code;
+use super::{Decision, Desked, closing};
 use crate::api::{AnswerBody, BatchTotals, ItemKey, Side, UPLOAD_MAX, UploadItem};
 use crate::engine::Desk;
 use crate::report::{BatchState, Difference};
 use crate::store::{
     Record, RecordStanding, Store, StoreFault, Transaction, TransactionKind, TransactionState, Working,
 };
-use crate::transactions::purchase::transfer;
 use protocol::iso8583::typed::ResponseCode;
 use std::collections::BTreeMap;
 
@@ -27,7 +24,7 @@ pub(super) fn settle<S: Store>(
     desked.batch.of_terminal = Some(totals);
     let decision = Decision { body: AnswerBody::Totals(host), ..Decision::done(TransactionKind::Settle) };
     if totals == host {
-        close(working, desk, desked)?;
+        closing::close(working, desk, desked)?;
         return Ok(decision);
     }
     desked.batch.state = BatchState::Uploading;
@@ -83,7 +80,7 @@ pub(super) fn upload_end<S: Store>(
     }));
     differences.truncate(DIFFERENCES_MAX);
     desked.batch.differences = differences;
-    close(working, desk, desked)?;
+    closing::close(working, desk, desked)?;
     Ok(Decision { body: AnswerBody::Totals(desked.batch.host), ..Decision::done(kind) })
 }
 
@@ -98,8 +95,8 @@ fn host_items<S: Store>(
             (_, TransactionState::Declined | TransactionState::Reversed | TransactionState::Disputed) => {
                 continue;
             }
-            (TransactionKind::Purchase, _) => Side::Debit,
-            (TransactionKind::Void | TransactionKind::Refund, _) => Side::Credit,
+            (kind, _) if kind.is_debit() => Side::Debit,
+            (kind, _) if kind.is_credit() => Side::Credit,
             (TransactionKind::Load | TransactionKind::MerchantLoad, _) => Side::Load,
             (TransactionKind::OfflineRecords, _) => {
                 records_of(working, &transaction, &mut items)?;
@@ -132,27 +129,5 @@ fn records_of<S: Store>(
             items.push(UploadItem { side: Side::Debit, key, amount });
         }
     }
-    Ok(())
-}
-
-/// Closes the batch: what was held for its purchases is posted.
-fn close<S: Store>(
-    working: &mut Working<'_, S>,
-    desk: &Desk<'_>,
-    desked: &mut Desked<'_>,
-) -> Result<(), StoreFault> {
-    for transaction in working.of_batch(desked.batch.terminal, desked.batch.number)? {
-        let authorised = transaction.kind == TransactionKind::Purchase
-            && transaction.state == TransactionState::Authorised;
-        let (true, Some(hold)) = (authorised, transaction.transfer) else { continue };
-        let order = Order::PostHold { of: hold, amount: None };
-        if let Err(rejection) = transfer(working, desk, transaction.seq, order, code::PURCHASE)? {
-            tracing::error!(transaction = transaction.seq.0, code = %code_of(rejection), "a hold cannot be posted");
-            return Err(StoreFault::Damaged { what: "an authorised purchase's hold is not open" });
-        }
-        let settled = Transaction { state: TransactionState::Settled, ..transaction };
-        working.put(Record::Transaction(Box::new(settled)));
-    }
-    desked.batch.state = BatchState::Closed;
     Ok(())
 }

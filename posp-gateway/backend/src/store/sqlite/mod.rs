@@ -11,6 +11,7 @@ mod behind;
 #[cfg(test)]
 mod behind_tests;
 mod codec;
+mod limits;
 mod read;
 mod scan;
 #[cfg(test)]
@@ -20,7 +21,7 @@ mod write;
 use self::behind::Behind;
 use super::{AlertNo, Batch, Heads, Key, Link, Linked, Outcome, Record, Scan, Store, StoreFault, Visit};
 use crate::accounts::{Hold, TransactionSeq, TransferSeq};
-use crate::api::Identity;
+use crate::api::{Identity, Limit, LimitScope};
 use crate::report::BatchState;
 use protocol::ids::{BatchNo, TerminalId};
 use protocol::time::Wall;
@@ -32,7 +33,8 @@ use std::path::Path;
 /// `TLGE`: marks the file as ours.
 const APPLICATION_ID: i64 = 0x544C_4745;
 /// The steps from an empty file to the present schema, in order; a released step never changes.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// Frames of the write-ahead log between checkpoints: more would stall longer, fewer would write more.
 const CHECKPOINT_FRAMES: u32 = 2_000;
 /// Pages kept in memory, in KiB.
@@ -50,6 +52,7 @@ pub struct SqliteStore {
     behind: Behind,
     cache: HashMap<Key, Record>,
     identities: HashMap<(TerminalId, BatchNo), HashMap<Identity, TransactionSeq>>,
+    limits: HashMap<LimitScope, Limit>,
     broken: bool,
 }
 
@@ -90,6 +93,7 @@ impl SqliteStore {
         let mut store = Self {
             behind: Behind::open(&connection, heads.transfer)?,
             heads,
+            limits: limits::limits(&connection)?,
             connection,
             cache: HashMap::new(),
             identities: HashMap::new(),
@@ -181,6 +185,8 @@ impl SqliteStore {
             if let Record::Identity(identity, seq) = change {
                 let place = (identity.terminal, identity.batch);
                 self.identities.entry(place).or_default().insert(*identity, *seq);
+            } else if let Record::Limit(limit) = change {
+                self.limits.insert(limit.scope, *limit);
             } else if is_remembered(change) {
                 self.cache.insert(change.key(), change.clone());
             }
@@ -240,6 +246,8 @@ const fn is_remembered(record: &Record) -> bool {
             | Record::Terminal(_)
             | Record::Sam(_)
             | Record::Payer(..)
+            | Record::Usage(_)
+            | Record::Shares(_)
     )
 }
 
@@ -320,6 +328,9 @@ impl Store for SqliteStore {
             && let Some(account) = self.behind.get(*id)
         {
             return Ok(Some(Record::Account(*account)));
+        }
+        if let Key::Limit(scope) = key {
+            return Ok(self.limits.get(scope).copied().map(Record::Limit));
         }
         if let Some(record) = self.cache.get(key) {
             return Ok(Some(record.clone()));

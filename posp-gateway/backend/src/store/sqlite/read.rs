@@ -50,11 +50,11 @@ impl<'r, 's> Columns<'r, 's> {
         value
     }
 
-    fn int<T: TryFrom<i64>>(&mut self) -> Option<T> {
+    pub(super) fn int<T: TryFrom<i64>>(&mut self) -> Option<T> {
         i64::column_result(self.next()?).ok()?.try_into().ok()
     }
 
-    fn some_int<T: TryFrom<i64>>(&mut self) -> Option<Option<T>> {
+    pub(super) fn some_int<T: TryFrom<i64>>(&mut self) -> Option<Option<T>> {
         match self.next()? {
             ValueRef::Null => Some(None),
             value => i64::column_result(value).ok()?.try_into().ok().map(Some),
@@ -65,7 +65,7 @@ impl<'r, 's> Columns<'r, 's> {
         self.next()?.as_blob().ok()
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.bytes()?.try_into().ok()
     }
 
@@ -122,7 +122,7 @@ const fn damaged(what: &'static str) -> StoreFault {
 }
 
 /// One row, if there is one.
-fn one<T>(
+pub(super) fn one<T>(
     connection: &Connection,
     sql: &str,
     params: impl Params,
@@ -471,6 +471,8 @@ pub(super) fn get(connection: &Connection, key: &Key) -> Result<Option<Record>, 
         Key::Alert(number) => {
             one(connection, "SELECT * FROM alerts WHERE number = ?1", [int(number.0)], "alerts", alert)
         }
+        Key::Usage(of) => super::limits::usage(connection, *of),
+        Key::Shares(of) => super::limits::shares(connection, *of),
         registered => get_registered(connection, registered),
     }
 }

@@ -59,7 +59,7 @@ fn a_newer_schema_and_another_programs_file_are_refused() {
     let raw = Connection::open(&path).unwrap();
     raw.pragma_update(None, "user_version", MIGRATIONS.len() + 1).unwrap();
     drop(raw);
-    assert_eq!(SqliteStore::open(&path).err(), Some(StoreFault::Newer { found: 3, known: 2 }));
+    assert_eq!(SqliteStore::open(&path).err(), Some(StoreFault::Newer { found: 4, known: 3 }));
     let other = path.with_extension("other");
     let raw = Connection::open(&other).unwrap();
     raw.execute_batch("CREATE TABLE music (title TEXT)").unwrap();
@@ -67,6 +67,45 @@ fn a_newer_schema_and_another_programs_file_are_refused() {
     assert!(matches!(SqliteStore::open(&other), Err(StoreFault::Damaged { .. })));
     std::fs::write(path.with_extension("text"), b"this is not a database, and long enough to tell").unwrap();
     assert!(matches!(SqliteStore::open(&path.with_extension("text")), Err(StoreFault::Damaged { .. })));
+}
+
+#[test]
+fn a_store_of_schema_1_is_brought_forward_and_its_books_are_clean() {
+    use crate::api::{Backend, Query, Report};
+    use crate::store::{TransactionKind, TransactionState as State};
+    let (_folder, path) = place();
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(include_str!("fixtures/schema-1.sql")).unwrap();
+    drop(raw);
+    let mut store = SqliteStore::open(&path).unwrap();
+    let mut found = Vec::new();
+    store
+        .scan(Scan::TRANSACTIONS, &mut |record| {
+            if let Record::Transaction(it) = record
+                && matches!(it.kind, TransactionKind::Purchase | TransactionKind::Load)
+            {
+                found.push((it.amount.map(Amount::minor), it.state));
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    let expected = [
+        (Some(100), State::PartlyRefunded),
+        (Some(70), State::Voided),
+        (Some(60), State::Reversed),
+        (Some(5000), State::Completed),
+        (Some(200), State::Authorised),
+        (Some(300), State::Authorised),
+    ];
+    assert_eq!(found, expected);
+    let keys = keys::SoftKeys::in_memory(Box::new(|out| {
+        out.fill(1);
+        Ok(())
+    }))
+    .unwrap();
+    let mut engine = crate::Engine::new(store, std::sync::Arc::new(keys));
+    let Report::Audit(report) = engine.query(&Query::Audit).unwrap() else { panic!("an audit") };
+    assert!(report.is_clean() && report.transactions > 10, "{report:?}");
 }
 
 #[test]

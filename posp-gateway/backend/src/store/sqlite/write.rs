@@ -47,7 +47,7 @@ pub(super) const fn batch_state(state: BatchState) -> u8 {
     }
 }
 
-fn run(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<()> {
+pub(super) fn run(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute(params).map(|_| ())
 }
 
@@ -72,6 +72,9 @@ pub(super) fn put(connection: &Connection, record: &Record) -> Result<(), StoreF
         ),
         Record::Alert(number, alert) => put_alert(connection, *number, alert),
         Record::Link(link) => put_link(connection, link),
+        Record::Limit(limit) => super::limits::put_limit(connection, limit),
+        Record::Usage(usage) => super::limits::put_usage(connection, usage),
+        Record::Shares(shares) => super::limits::put_shares(connection, shares),
         registered => put_registered(connection, registered),
     };
     written.map_err(|error| super::fault(&error))

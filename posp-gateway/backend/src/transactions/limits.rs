@@ -1,0 +1,297 @@
+//! Limits and risk of online payments (`backend.md` section 2): per payer's account or its kind, terminal and merchant; at once and in a day.
+//!
+//! What a payer's account or a terminal has used of its day is one row, which only that account's or that terminal's payments change: they
+//! change the account's totals and the terminal's batch anyway. A merchant has no such row. Its limits of the day are handed out to its terminals in
+//! shares, each an eighth of what is still free, so that shares get smaller towards the end and a terminal asks anew only now and then. When
+//! what is free does not suffice, every terminal gives back what it has left, and only then is a payment refused: so a merchant's limit is
+//! exact, whatever order its terminals pay in. (Bounded counters; decision 11.)
+//!
+//! Void and reversal give back what they undo. A void that is itself reversed counts again, without being asked.
+
+use crate::accounts::chart::FundingKind;
+use crate::accounts::{AccountId, TransactionSeq};
+use crate::api::{Limit, LimitScope, Tally};
+use crate::engine::Desk;
+use crate::store::{
+    GatewayNo, Record, Shares, Store, StoreFault, Transaction, TransactionKind, Usage, UsageOf, Working,
+};
+use protocol::ids::{MerchantId, TerminalId};
+use protocol::iso8583::typed::ResponseCode;
+use protocol::money::Amount;
+use protocol::time::CardDate;
+
+/// What a limit that is not set allows: more than there is.
+const UNLIMITED: Tally = Tally { minor: i64::MAX.unsigned_abs(), count: u32::MAX };
+/// A share is this part of what is free.
+const SHARE: u64 = 8;
+/// Most terminals of a merchant that have something left at a time; the next one makes all give back.
+const TERMINALS_MAX: usize = 4096;
+
+/// Whose limits a payment falls under.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parties {
+    pub(crate) payer: AccountId,
+    pub(crate) terminal: TerminalId,
+    pub(crate) merchant: MerchantId,
+}
+
+/// A payment that is within every limit, not counted yet.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    counted: Vec<Record>,
+}
+
+impl Admission {
+    /// The payment was approved: it counts.
+    pub(crate) fn count<S: Store>(self, working: &mut Working<'_, S>) {
+        self.counted.into_iter().for_each(|record| working.put(record));
+    }
+}
+
+/// Whether a payment is within every limit (else field 39: 61 or 65).
+pub(crate) fn admit<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    parties: Parties,
+    seq: TransactionSeq,
+    amount: Amount,
+) -> Result<Result<Admission, ResponseCode>, StoreFault> {
+    let mut admission = Admission::default();
+    let of_payer = payer_limit(working, parties.payer)?;
+    let of_terminal = working.limit(LimitScope::Terminal(parties.terminal))?;
+    let of_merchant = working.limit(LimitScope::Merchant(parties.merchant))?;
+    let minor = amount.minor();
+    let limits = [of_payer, of_terminal, of_merchant];
+    if limits.iter().flatten().any(|limit| limit.payment_max.is_some_and(|max| minor > max)) {
+        return Ok(Err(ResponseCode::AMOUNT_LIMIT));
+    }
+    let today = desk.moment.date;
+    if let Some(limit) = of_payer {
+        let of = UsageOf::Payer(parties.payer);
+        let mut usage = current(working.usage(of)?, of, today, seq);
+        match within(usage.used, minor, day_max(&limit)) {
+            Ok(used) => usage.used = used,
+            Err(code) => return Ok(Err(code)),
+        }
+        admission.counted.push(Record::Usage(usage));
+    }
+    if of_terminal.is_none() && of_merchant.is_none() {
+        return Ok(Ok(admission));
+    }
+    let of = UsageOf::Terminal(parties.terminal);
+    let shares = working.shares(parties.merchant)?;
+    let today = shares.as_ref().map_or(today, |shares| shares.day.max(today));
+    let mut usage = current(working.usage(of)?, of, today, seq);
+    match within(usage.used, minor, of_terminal.as_ref().map_or(UNLIMITED, day_max)) {
+        Ok(used) => usage.used = used,
+        Err(code) => return Ok(Err(code)),
+    }
+    if let Some(limit) = of_merchant {
+        let shares = shares.filter(|shares| shares.day >= usage.day).unwrap_or(Shares {
+            merchant: parties.merchant,
+            day: usage.day,
+            since: seq,
+            granted: Tally::default(),
+            terminals: Vec::new(),
+        });
+        match take(working, shares, parties.terminal, &mut usage, minor, day_max(&limit))? {
+            Ok(Some(shares)) => admission.counted.push(Record::Shares(Box::new(shares))),
+            Ok(None) => {}
+            Err(code) => return Ok(Err(code)),
+        }
+    }
+    admission.counted.push(Record::Usage(usage));
+    Ok(Ok(admission))
+}
+
+/// The account's own limit, or its kind's.
+fn payer_limit<S: Store>(
+    working: &mut Working<'_, S>,
+    payer: AccountId,
+) -> Result<Option<Limit>, StoreFault> {
+    if let Some(own) = working.limit(LimitScope::Payer(payer))? {
+        return Ok(Some(own));
+    }
+    match FundingKind::of(payer) {
+        Some(kind) => working.limit(LimitScope::Kind(kind)),
+        None => Ok(None),
+    }
+}
+
+fn day_max(limit: &Limit) -> Tally {
+    Tally {
+        minor: limit.day_sum_max.unwrap_or(UNLIMITED.minor).min(UNLIMITED.minor),
+        count: limit.day_count_max.unwrap_or(UNLIMITED.count),
+    }
+}
+
+/// With one more payment, if that is within `max`.
+fn within(used: Tally, minor: u64, max: Tally) -> Result<Tally, ResponseCode> {
+    let more = used.plus(minor);
+    if more.minor > max.minor {
+        return Err(ResponseCode::AMOUNT_LIMIT);
+    }
+    if more.count > max.count { Err(ResponseCode::FREQUENCY) } else { Ok(more) }
+}
+
+/// The row of today: the one there is, or a new one. A clock that went back does not begin a day again.
+fn current(old: Option<Usage>, of: UsageOf, today: CardDate, seq: TransactionSeq) -> Usage {
+    let (used, left) = (Tally::default(), Tally::default());
+    old.filter(|old| old.day >= today).unwrap_or(Usage { of, day: today, since: seq, used, left })
+}
+
+/// Takes a payment out of what the terminal has left, with a new share if that is too little. The merchant's row is changed only then.
+fn take<S: Store>(
+    working: &mut Working<'_, S>,
+    mut shares: Shares,
+    terminal: TerminalId,
+    usage: &mut Usage,
+    minor: u64,
+    max: Tally,
+) -> Result<Result<Option<Shares>, ResponseCode>, StoreFault> {
+    if usage.left.minor >= minor && usage.left.count >= 1 {
+        usage.left = usage.left.minus(minor);
+        return Ok(Ok(None));
+    }
+    let listed = shares.terminals.contains(&terminal);
+    let full = !listed && shares.terminals.len() >= TERMINALS_MAX;
+    if full || !suffices(&shares, usage.left, minor, max) {
+        give_back_all(working, &mut shares)?;
+        usage.left = Tally::default();
+        // It stays so, even if this payment is refused: the next one need not ask all terminals again.
+        working.put(Record::Shares(Box::new(shares.clone())));
+    }
+    let free = free(&shares, max);
+    let short =
+        Tally { minor: minor.saturating_sub(usage.left.minor), count: 1u32.saturating_sub(usage.left.count) };
+    if short.minor > free.minor {
+        return Ok(Err(ResponseCode::AMOUNT_LIMIT));
+    }
+    if short.count > free.count {
+        return Ok(Err(ResponseCode::FREQUENCY));
+    }
+    let share = Tally {
+        minor: if short.minor == 0 { 0 } else { short.minor.max(free.minor / SHARE) },
+        count: if short.count == 0 { 0 } else { short.count.max(free.count / 8) },
+    };
+    shares.granted = sum(shares.granted, share);
+    usage.left = sum(usage.left, share).minus(minor);
+    if !shares.terminals.contains(&terminal) {
+        shares.terminals.push(terminal);
+    }
+    Ok(Ok(Some(shares)))
+}
+
+const fn sum(one: Tally, other: Tally) -> Tally {
+    Tally { minor: one.minor.saturating_add(other.minor), count: one.count.saturating_add(other.count) }
+}
+
+const fn less(one: Tally, other: Tally) -> Tally {
+    Tally { minor: one.minor.saturating_sub(other.minor), count: one.count.saturating_sub(other.count) }
+}
+
+const fn free(shares: &Shares, max: Tally) -> Tally {
+    less(max, shares.granted)
+}
+
+fn suffices(shares: &Shares, left: Tally, minor: u64, max: Tally) -> bool {
+    let free = free(shares, max);
+    left.minor.saturating_add(free.minor) >= minor && left.count.saturating_add(free.count) >= 1
+}
+
+/// Every terminal gives back what it has left.
+fn give_back_all<S: Store>(working: &mut Working<'_, S>, shares: &mut Shares) -> Result<(), StoreFault> {
+    for terminal in std::mem::take(&mut shares.terminals) {
+        let Some(usage) = working.usage(UsageOf::Terminal(terminal))? else { continue };
+        if usage.day == shares.day {
+            shares.granted = less(shares.granted, usage.left);
+            working.put(Record::Usage(Usage { left: Tally::default(), ..usage }));
+        }
+    }
+    Ok(())
+}
+
+/// Sets a limit. Whether it was so already. What terminals have left of a merchant's former limit is taken back.
+pub(crate) fn set<S: Store>(working: &mut Working<'_, S>, limit: Limit) -> Result<bool, StoreFault> {
+    if working.limit(limit.scope)? == Some(limit) {
+        return Ok(true);
+    }
+    if let LimitScope::Merchant(merchant) = limit.scope
+        && let Some(mut shares) = working.shares(merchant)?
+    {
+        give_back_all(working, &mut shares)?;
+        working.put(Record::Shares(Box::new(shares)));
+    }
+    working.put(Record::Limit(limit));
+    Ok(false)
+}
+
+/// Whether a transaction of this kind counts.
+const fn counts(kind: TransactionKind) -> bool {
+    matches!(kind, TransactionKind::Purchase | TransactionKind::PreAuthorisation)
+}
+
+/// A payment was voided or reversed: if its day is still the one that is counted, it no longer counts.
+pub(crate) fn give_back<S: Store>(working: &mut Working<'_, S>, of: &Transaction) -> Result<(), StoreFault> {
+    recount(working, of, Tally::minus, |left, wanted| (sum(left, wanted), Tally::default()))
+}
+
+/// A void was reversed: its payment counts again, even beyond a limit.
+pub(crate) fn count_again<S: Store>(
+    working: &mut Working<'_, S>,
+    of: &Transaction,
+) -> Result<(), StoreFault> {
+    recount(working, of, Tally::plus, |left, wanted| (less(left, wanted), less(wanted, left)))
+}
+
+/// Whether a payment was counted by a row that counts since this one. Only numbers of one gateway are in the order of time.
+fn counted<S: Store>(
+    working: &mut Working<'_, S>,
+    of: &Transaction,
+    since: TransactionSeq,
+) -> Result<bool, StoreFault> {
+    if GatewayNo::of(of.seq.0) == GatewayNo::of(since.0) {
+        return Ok(of.seq >= since);
+    }
+    let first = working.transaction(since)?;
+    Ok(first.is_some_and(|first| of.at >= first.at))
+}
+
+/// Changes what a payment has left behind. `take` says what the terminal has left afterwards, and what of it must be handed out anew.
+fn recount<S: Store>(
+    working: &mut Working<'_, S>,
+    of: &Transaction,
+    used: impl Fn(Tally, u64) -> Tally,
+    take: impl Fn(Tally, Tally) -> (Tally, Tally),
+) -> Result<(), StoreFault> {
+    let (true, Some(amount), Some(payer)) = (counts(of.kind), of.amount, of.payer) else { return Ok(()) };
+    let minor = amount.minor();
+    if let Some(usage) = working.usage(UsageOf::Payer(payer))?
+        && counted(working, of, usage.since)?
+    {
+        working.put(Record::Usage(Usage { used: used(usage.used, minor), ..usage }));
+    }
+    let terminal = of.identity.terminal;
+    let Some(usage) = working.usage(UsageOf::Terminal(terminal))? else { return Ok(()) };
+    if !counted(working, of, usage.since)? {
+        return Ok(());
+    }
+    let mut usage = Usage { used: used(usage.used, minor), ..usage };
+    if let Some(mut shares) = working.shares(of.identity.merchant)?
+        && usage.day == shares.day
+        && counted(working, of, shares.since)?
+    {
+        let (left, more) = take(usage.left, Tally { minor, count: 1 });
+        usage.left = left;
+        let unlisted = !shares.terminals.contains(&terminal);
+        if unlisted || more != Tally::default() {
+            shares.granted = sum(shares.granted, more);
+            if unlisted {
+                shares.terminals.push(terminal);
+            }
+            working.put(Record::Shares(Box::new(shares)));
+        }
+    }
+    working.put(Record::Usage(usage));
+    Ok(())
+}
