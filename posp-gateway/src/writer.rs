@@ -142,18 +142,29 @@ pub struct Writer<B> {
     requests: Vec<Request>,
     asked: Vec<Asker>,
     wake: Vec<Arc<Mailbox>>,
+    /// Commits that failed since one succeeded.
+    failures: u64,
 }
 
 impl<B: Backend> Writer<B> {
     /// The one that asks this backend.
     #[must_use]
     pub const fn new(backend: B) -> Self {
-        Self { backend, requests: Vec::new(), asked: Vec::new(), wake: Vec::new() }
+        Self { backend, requests: Vec::new(), asked: Vec::new(), wake: Vec::new(), failures: 0 }
     }
 
     /// The backend, between two batches.
     pub const fn backend(&mut self) -> &mut B {
         &mut self.backend
+    }
+
+    /// Tells of a failure, and of its repeats more and more seldom: a full disk must not be filled with the news of it.
+    fn tell(&mut self, fault: &StoreFault, requests: usize) {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures.is_power_of_two() {
+            let failures = self.failures;
+            tracing::error!(%fault, requests, failures, "the store failed: nothing was decided");
+        }
     }
 
     /// Does jobs in order. Questions are asked between the batches of requests around them, so that each sees what came before it.
@@ -207,6 +218,10 @@ impl<B: Backend> Writer<B> {
         let mut asked = std::mem::take(&mut self.asked);
         match result {
             Ok(answers) => {
+                if self.failures > 0 {
+                    tracing::warn!(failures = self.failures, "the store works again");
+                    self.failures = 0;
+                }
                 if answers.len() != asked.len() {
                     tracing::error!(
                         asked = asked.len(),
@@ -218,7 +233,7 @@ impl<B: Backend> Writer<B> {
                 asked.drain(..).for_each(|asker| self.reply(asker, answers.next()));
             }
             Err(fault) => {
-                tracing::error!(%fault, requests = asked.len(), "the store failed: nothing was decided");
+                self.tell(&fault, asked.len());
                 asked.drain(..).for_each(|asker| self.fail(asker, &fault));
             }
         }

@@ -3,7 +3,10 @@
 
 use backend::Engine;
 use backend::accounts::chart::{FundingKind, FundingNumber};
-use backend::api::{AcquirerId, AdminAnswer, AdminRequest, Answer, Backend, PayerToken, Request};
+use backend::api::{
+    AcquirerId, AdminAnswer, AdminRequest, Answer, Backend, BatchTotals, ContentDigest, HostBody,
+    HostRequest, Identity, PayerToken, Request, Tally,
+};
 use backend::store::Store;
 use keys::{KeyModule, SoftKeys};
 use posp_gateway::access::Limits;
@@ -177,6 +180,27 @@ pub fn enrol(keys: &dyn KeyModule, n: u32) -> Secret<16> {
     let enrolment = keys.enrol_terminal(&id, true).expect("enrolled");
     let key = unwrap_for(&enrolment.code.protection_key(&id), Usage::TMK, &enrolment.block).expect("opens");
     key.to_secret().expect("AES-128")
+}
+
+/// Closes batch 1 of the `n`-th terminal with the totals of these purchases, past the wire, where a batch may have no more than 999; only
+/// then are they posted.
+///
+/// # Panics
+/// The host counted otherwise.
+pub fn settle(backend: &mut dyn Backend, n: u32, purchases: impl Iterator<Item = u64>) {
+    let debits = purchases.fold(Tally::default(), Tally::plus);
+    let identity = Identity {
+        acquirer: ACQUIRER,
+        terminal: terminal_id(n),
+        merchant: merchant_id(n),
+        batch: BatchNo(1),
+        trace: Stan(999_999),
+    };
+    let body = HostBody::Settle { totals: BatchTotals { debits, ..BatchTotals::default() } };
+    let request = Request::Host(HostRequest { identity, digest: ContentDigest([0; 16]), body });
+    let answers = backend.execute(clock().now(), &[request]).expect("the store works");
+    let [Answer::Host(answer)] = answers.as_slice() else { panic!("one answer") };
+    assert_eq!(answer.code, ResponseCode::APPROVED, "host and terminal counted the same");
 }
 
 /// A terminal.

@@ -3,13 +3,10 @@
 #![cfg(test)]
 
 use backend::Engine;
-use backend::api::{
-    Answer, Backend, BatchTotals, ContentDigest, HostBody, HostRequest, Identity, Query, Report, Request,
-    Tally,
-};
+use backend::api::{Backend, Query, Report};
 use backend::store::sqlite::SqliteStore;
 use keys::{KeyModule, MasterKey, SoftKeys};
-use protocol::ids::{BatchNo, Stan};
+use protocol::ids::Stan;
 use protocol::iso8583::typed::{ResponseCode, RetrievalReference};
 use protocol::secret::Secret;
 use protocol::time::Wall;
@@ -22,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tests::acquirer::{ACQUIRER, TestTerminal, enrol, merchant_id, register, terminal_id};
+use tests::acquirer::{TestTerminal, enrol, merchant_id, register, settle};
 
 const KILLS: u32 = 10;
 const TERMINALS: u32 = 4;
@@ -170,25 +167,6 @@ impl Till {
     }
 }
 
-/// Closes a terminal's batch with the totals of what it was told; only then are its purchases posted. (On the wire a batch has at most 999
-/// transactions.)
-fn settle(engine: &mut Engine<SqliteStore>, till: &Till) {
-    let count = u32::try_from(till.told.len()).unwrap();
-    let debits = Tally { minor: till.told.values().map(|(minor, _)| minor).sum(), count };
-    let identity = Identity {
-        acquirer: ACQUIRER,
-        terminal: terminal_id(till.n),
-        merchant: merchant_id(till.n),
-        batch: BatchNo(1),
-        trace: Stan(999_999),
-    };
-    let body = HostBody::Settle { totals: BatchTotals { debits, ..BatchTotals::default() } };
-    let request = Request::Host(HostRequest { identity, digest: ContentDigest([0; 16]), body });
-    let answers = engine.execute(tests::acquirer::clock().now(), &[request]).unwrap();
-    let [Answer::Host(answer)] = answers.as_slice() else { panic!("one answer") };
-    assert_eq!(answer.code, ResponseCode::APPROVED, "host and terminal counted the same");
-}
-
 #[test]
 fn killed_ten_times_under_load_every_answer_is_in_the_books_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -246,7 +224,7 @@ fn killed_ten_times_under_load_every_answer_is_in_the_books_once() {
 
     let (mut engine, _) = books(&folder);
     for till in &tills {
-        settle(&mut engine, till);
+        settle(&mut engine, till.n, till.told.values().map(|(minor, _)| *minor));
         let query = Query::Statement { merchant: merchant_id(till.n), from: Wall(0), to: Wall(i64::MAX) };
         let Report::Statement(statement) = engine.query(&query).unwrap() else { panic!("no statement") };
         let mut booked = BTreeMap::new();
