@@ -12,16 +12,20 @@ mod behind;
 mod behind_tests;
 mod codec;
 mod limits;
+mod open_batches;
 mod read;
+mod remembered;
 mod scan;
 #[cfg(test)]
 mod tests;
 mod write;
 
 use self::behind::Behind;
+use self::open_batches::OpenBatches;
+use self::remembered::Remembered;
 use super::{AlertNo, Batch, Heads, Key, Link, Linked, Outcome, Record, Scan, Store, StoreFault, Visit};
 use crate::accounts::{Hold, TransactionSeq, TransferSeq};
-use crate::api::{Identity, Limit, LimitScope};
+use crate::api::{Limit, LimitScope};
 use crate::report::BatchState;
 use protocol::ids::{BatchNo, TerminalId};
 use protocol::time::Wall;
@@ -39,8 +43,8 @@ const MIGRATIONS: [&str; 3] =
 const CHECKPOINT_FRAMES: u32 = 2_000;
 /// Pages kept in memory, in KiB.
 const PAGE_CACHE_KIB: i64 = 65_536;
-/// Most records remembered.
-const CACHE_MAX: usize = 500_000;
+/// Most records remembered of a generation; there are two.
+const GENERATION_MAX: usize = 500_000;
 /// Statements kept prepared; more than there are.
 const STATEMENTS: usize = 128;
 
@@ -50,8 +54,8 @@ pub struct SqliteStore {
     connection: Connection,
     heads: Heads,
     behind: Behind,
-    cache: HashMap<Key, Record>,
-    identities: HashMap<(TerminalId, BatchNo), HashMap<Identity, TransactionSeq>>,
+    cache: Remembered,
+    identities: OpenBatches,
     limits: HashMap<LimitScope, Limit>,
     broken: bool,
 }
@@ -95,8 +99,8 @@ impl SqliteStore {
             heads,
             limits: limits::limits(&connection)?,
             connection,
-            cache: HashMap::new(),
-            identities: HashMap::new(),
+            cache: Remembered::new(GENERATION_MAX),
+            identities: OpenBatches::default(),
             broken: false,
         };
         store.rebuild_identities()?;
@@ -128,7 +132,7 @@ impl SqliteStore {
             if let Record::Transaction(it) = record {
                 let place = (it.identity.terminal, it.identity.batch);
                 if open.contains(&place) {
-                    twice |= identities.entry(place).or_default().insert(it.identity, it.seq).is_some();
+                    twice |= !identities.insert(&it.identity, it.seq);
                 }
             }
             ControlFlow::Continue(())
@@ -147,12 +151,13 @@ impl SqliteStore {
                 && closed.state == BatchState::Closed
             {
                 let place = (closed.terminal, closed.number);
-                let before = self.identities.get(&place).into_iter().flatten().map(|(of, seq)| (*of, *seq));
+                let open = self.identities.get(closed.terminal, closed.number);
                 let now = batch.changes.iter().filter_map(|change| match change {
-                    Record::Identity(of, seq) if (of.terminal, of.batch) == place => Some((*of, *seq)),
+                    Record::Identity(of, seq) if (of.terminal, of.batch) == place => Some((of.trace, *seq)),
                     _ => None,
                 });
-                write::close_batch(&transaction, before.chain(now))?;
+                let items = open.into_iter().flat_map(|open| open.traces()).chain(now);
+                write::close_batch(&transaction, place, items)?;
             }
         }
         plan.write(&transaction)?;
@@ -163,7 +168,7 @@ impl SqliteStore {
 
     /// Which rows of accounts this batch writes.
     fn plan(&mut self, batch: &Batch, next: TransferSeq) -> Result<behind::Plan, StoreFault> {
-        let (cache, behind, connection) = (&self.cache, &self.behind, &self.connection);
+        let (cache, behind, connection) = (&mut self.cache, &self.behind, &self.connection);
         behind.plan(batch, next, |id| {
             let known = behind.get(id).copied().or_else(|| match cache.get(&Key::Account(id)) {
                 Some(Record::Account(account)) => Some(*account),
@@ -178,13 +183,9 @@ impl SqliteStore {
 
     /// Remembers what was committed.
     fn remember(&mut self, batch: &Batch) {
-        if self.cache.len() > CACHE_MAX {
-            self.cache.clear();
-        }
         for change in &batch.changes {
             if let Record::Identity(identity, seq) = change {
-                let place = (identity.terminal, identity.batch);
-                self.identities.entry(place).or_default().insert(*identity, *seq);
+                self.identities.insert(identity, *seq);
             } else if let Record::Limit(limit) = change {
                 self.limits.insert(limit.scope, *limit);
             } else if is_remembered(change) {
@@ -195,7 +196,7 @@ impl SqliteStore {
             if let Record::Batch(closed) = change
                 && closed.state == BatchState::Closed
             {
-                self.identities.remove(&(closed.terminal, closed.number));
+                self.identities.remove(closed.terminal, closed.number);
                 self.cache.remove(&change.key());
             }
         }
@@ -318,9 +319,8 @@ impl Store for SqliteStore {
 
     fn get(&mut self, key: &Key) -> Result<Option<Record>, StoreFault> {
         if let Key::Identity(identity) = key {
-            let place = (identity.terminal, identity.batch);
-            if let Some(open) = self.identities.get(&place) {
-                return Ok(open.get(identity).map(|seq| Record::Identity(*identity, *seq)));
+            if let Some(open) = self.identities.get(identity.terminal, identity.batch) {
+                return Ok(open.get(identity).map(|seq| Record::Identity(*identity, seq)));
             }
             return read::get(&self.connection, key);
         }
@@ -338,7 +338,6 @@ impl Store for SqliteStore {
         let found = read::get(&self.connection, key)?;
         if let Some(record) = &found
             && is_remembered(record)
-            && self.cache.len() <= CACHE_MAX
         {
             self.cache.insert(*key, record.clone());
         }
@@ -351,10 +350,9 @@ impl Store for SqliteStore {
 
     fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
         if let Scan::OfBatch(terminal, number) = scan
-            && let Some(open) = self.identities.get(&(terminal, number))
+            && let Some(open) = self.identities.get(terminal, number)
         {
-            let seqs: std::collections::BTreeSet<TransactionSeq> = open.values().copied().collect();
-            for seq in seqs {
+            for seq in open.numbers() {
                 let record = read::get(&self.connection, &Key::Transaction(seq))?;
                 if visit(record.ok_or(StoreFault::Damaged { what: "transactions" })?).is_break() {
                     break;

@@ -4,12 +4,12 @@ use super::codec;
 use crate::accounts::{
     Account, AccountId, Hold, HoldState, TransactionSeq, Transfer, TransferKind, TransferSeq,
 };
-use crate::api::{Alert, CardStatus, Identity};
+use crate::api::{Alert, CardStatus};
 use crate::report::BatchState;
 use crate::store::{
     AlertNo, BatchRecord, Card, Link, Load, OfflineRecord, Record, Sam, StoreFault, Transaction,
 };
-use protocol::ids::MerchantId;
+use protocol::ids::{BatchNo, MerchantId, Stan, TerminalId};
 use rusqlite::{Connection, Params, params};
 
 /// An unsigned number as SQLite's signed one. Every number of ours is far below the limit; one that is not is refused by the caller's checks
@@ -83,11 +83,12 @@ pub(super) fn put(connection: &Connection, record: &Record) -> Result<(), StoreF
 /// The index of a batch that closes.
 pub(super) fn close_batch(
     connection: &Connection,
-    items: impl Iterator<Item = (Identity, TransactionSeq)>,
+    (terminal, batch): (TerminalId, BatchNo),
+    items: impl Iterator<Item = (Stan, TransactionSeq)>,
 ) -> Result<(), StoreFault> {
-    for (of, seq) in items {
-        let terminal = of.terminal.to_bytes();
-        let params = params![text(&terminal), of.batch.0, of.trace.0, int(seq.0)];
+    let terminal = terminal.to_bytes();
+    for (trace, seq) in items {
+        let params = params![text(&terminal), batch.0, trace.0, int(seq.0)];
         run(connection, "INSERT INTO batch_items VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING", params)
             .map_err(|error| super::fault(&error))?;
     }
