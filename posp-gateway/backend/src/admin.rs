@@ -3,7 +3,7 @@
 use crate::accounts::chart::{Book, FundingKind, FundingNumber, IssuerNumber, MerchantNumber, code};
 use crate::accounts::rules::{self, Books, Halt};
 use crate::accounts::{AMOUNT_MAX, AccountRejection, NewTransfer, Order, Reference};
-use crate::api::{AdminAnswer, AdminRefusal, AdminRequest, CardStatus, LimitScope};
+use crate::api::{AdminAnswer, AdminRefusal, AdminRequest, AlertKind, CardStatus, LimitScope};
 use crate::cards;
 use crate::engine::Desk;
 use crate::store::{
@@ -23,7 +23,9 @@ const NAME_MAX: usize = 40;
 /// Most assignments remembered of one SAM.
 const ASSIGNMENTS_MAX: usize = 256;
 /// Most open records that one request looks at.
-const OPEN_MAX: usize = 10_000;
+const OPEN_MAX: usize = 100_000;
+/// Most gaps that one request tells.
+const GAPS_MAX: usize = 1_000;
 
 type Outcome = Result<AdminAnswer, StoreFault>;
 
@@ -132,7 +134,7 @@ fn about_card<S: Store>(working: &mut Working<'_, S>, desk: &Desk<'_>, request: 
             add_card(working, id, *key_version, *funding)
         }
         AdminRequest::SetCardStatus { issuer, asn, status } => {
-            set_status(working, CardId { issuer: *issuer, asn: *asn }, *status)
+            set_status(working, desk, CardId { issuer: *issuer, asn: *asn }, *status)
         }
         AdminRequest::ReleaseLoad { issuer, asn, counter } => {
             let id = CardId { issuer: *issuer, asn: *asn };
@@ -143,10 +145,20 @@ fn about_card<S: Store>(working: &mut Working<'_, S>, desk: &Desk<'_>, request: 
             cards::load::release(working, desk, None, &mut card, load)?;
             Ok(AdminAnswer::Done)
         }
-        AdminRequest::ResolveUncertain { older_than } => {
+        AdminRequest::ResolveUncertain { wait_ms } => {
             let open = open_records(working, |record| record.standing == RecordStanding::Uncertain)?;
-            Ok(AdminAnswer::Count(cards::uncertain::resolve(working, desk, &open, *older_than)?))
+            Ok(AdminAnswer::Count(cards::uncertain::resolve(working, desk, &open, *wait_ms)?))
         }
+        AdminRequest::DecideUncertain { sam, seq, pay } => {
+            let open = working.record(*sam, *seq)?;
+            let open = open.filter(|record| record.standing == RecordStanding::Uncertain);
+            let Some(record) = open else { return refused(AdminRefusal::NoOpenRecord) };
+            match cards::uncertain::decide(working, desk, &record, *pay)? {
+                Some(()) => Ok(AdminAnswer::Done),
+                None => refused(AdminRefusal::NoPlace),
+            }
+        }
+        AdminRequest::TellGaps { wait_ms } => tell_gaps(working, desk, *wait_ms),
         AdminRequest::RetryHeld { sam } => {
             let open = open_records(working, |record| {
                 record.content.terminal == *sam && record.standing != RecordStanding::Uncertain
@@ -158,7 +170,30 @@ fn about_card<S: Store>(working: &mut Working<'_, S>, desk: &Desk<'_>, request: 
     }
 }
 
-fn open_records<S: Store>(
+/// Every counter that a card has used belongs to a record sooner or later: one that is missing for long is a terminal that does not upload.
+fn tell_gaps<S: Store>(working: &mut Working<'_, S>, desk: &Desk<'_>, wait_ms: u64) -> Outcome {
+    let wait = i64::try_from(wait_ms).unwrap_or(i64::MAX);
+    let before = protocol::time::Wall(desk.now.0.saturating_sub(wait));
+    let mut gaps = Vec::new();
+    working.store().scan(Scan::Gaps(before), &mut |record| {
+        if let Record::Card(card) = record {
+            gaps.push(card);
+        }
+        if gaps.len() >= GAPS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    for card in &gaps {
+        cards::alert(working, desk, AlertKind::Gap, Some((card.id.issuer, card.id.asn)), None, None);
+        // Told again after as long.
+        working.put(Record::Card(crate::store::Card { gap_since: Some(desk.now), ..*card }));
+    }
+    Ok(AdminAnswer::Count(u32::try_from(gaps.len()).unwrap_or(u32::MAX)))
+}
+
+/// Open records, by SAM and number.
+///
+/// # Errors
+/// The store failed.
+pub(crate) fn open_records<S: Store>(
     working: &mut Working<'_, S>,
     wanted: impl Fn(&OfflineRecord) -> bool,
 ) -> Result<Vec<OfflineRecord>, StoreFault> {
@@ -320,11 +355,17 @@ fn add_card<S: Store>(
     Ok(AdminAnswer::Done)
 }
 
-fn set_status<S: Store>(working: &mut Working<'_, S>, id: CardId, status: CardStatus) -> Outcome {
-    let Some(card) = working.card(id)? else { return refused(AdminRefusal::NoCard) };
+fn set_status<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    id: CardId,
+    status: CardStatus,
+) -> Outcome {
+    let Some(mut card) = working.card(id)? else { return refused(AdminRefusal::NoCard) };
     if card.status == status {
         return Ok(AdminAnswer::Exists);
     }
-    working.put(Record::Card(crate::store::Card { status, ..card }));
+    cards::deny::set(working, desk, &mut card, status)?;
+    working.put(Record::Card(card));
     Ok(AdminAnswer::Done)
 }

@@ -24,7 +24,7 @@ use protocol::iso8583::f58::{LoadRequest, MAX_RECORDS, RecordAnswer, Transaction
 use protocol::iso8583::typed::{AuthorisationCode, ResponseCode};
 use protocol::money::{Amount, CardAmount, Currency};
 use protocol::purse::{Algorithm, Moment, PurseMac};
-use protocol::time::{Now, Wall};
+use protocol::time::Now;
 
 mod limits;
 mod query;
@@ -32,7 +32,9 @@ mod query;
 pub use crate::store::{retrieval_reference, transaction_of};
 pub use limits::{Limit, LimitScope};
 pub use protocol::iso8583::typed::RetrievalReference;
-pub use query::{Alert, AlertKind, CardReport, Query, Report, TerminalReport};
+pub use query::{
+    Alert, AlertKind, CardReport, DenyChange, DenyList, Evidence, OpenItem, Query, Report, TerminalReport,
+};
 
 /// The backend as the gateway sees it.
 pub trait Backend {
@@ -472,10 +474,25 @@ pub enum AdminRequest {
         /// Online counter of the load.
         counter: OnlineCounter,
     },
-    /// Uncertain offline debits that are old enough and that the card's chain confirms are paid by policy.
+    /// Uncertain offline debits that the card's chain excludes are closed; those that it confirms and that came long enough ago, by the
+    /// store's clock, are paid by policy. At most a bounded number at once: asked until the count is 0, everything is decided.
     ResolveUncertain {
-        /// Records before this time.
-        older_than: Wall,
+        /// How long another record may still claim the counter, in milliseconds.
+        wait_ms: u64,
+    },
+    /// A person decides about one uncertain debit: paid as by policy, or closed as void.
+    DecideUncertain {
+        /// The SAM's number.
+        sam: SamTerminal,
+        /// The record's number.
+        seq: TermSeq,
+        /// Pay, or close.
+        pay: bool,
+    },
+    /// Raises an alert for every card some of whose counters belong to no record for this long; told again after as long.
+    TellGaps {
+        /// In milliseconds.
+        wait_ms: u64,
     },
     /// Sets what a kind of account, an account, a terminal or a merchant may spend or take in. What was used of the day stays used.
     SetLimit(Limit),
@@ -532,6 +549,12 @@ pub enum AdminRefusal {
     /// No such load, or it is not in a state to be released.
     #[error("no such load awaits a decision")]
     NoLoad,
+    /// No such record, or it is not open.
+    #[error("no such uncertain record is open")]
+    NoOpenRecord,
+    /// The merchant cannot be paid: nobody registered where the SAM worked then, or its account is of another currency.
+    #[error("nobody registered where this SAM worked then: add it first")]
+    NoPlace,
     /// Another currency.
     #[error("another currency than the account's")]
     Currency,

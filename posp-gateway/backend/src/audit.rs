@@ -316,9 +316,10 @@ fn records<S: Store>(
 }
 
 fn record_agrees(record: &OfflineRecord, transfers: &Transfers) -> bool {
-    let posts =
-        matches!(record.standing, RecordStanding::Booked | RecordStanding::Fork | RecordStanding::Resolved)
-            && record.content.amount.0 > 0;
+    let posts = matches!(
+        record.standing,
+        RecordStanding::Booked | RecordStanding::Fork | RecordStanding::Resolved | RecordStanding::Overtaken
+    ) && record.content.amount.0 > 0;
     match record.transfer {
         None => !posts,
         Some(seq) => {

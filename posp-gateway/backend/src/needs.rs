@@ -165,7 +165,12 @@ fn admin(request: &AdminRequest, keys: &mut Vec<Key>) {
                 LimitScope::Merchant(of) => keys.extend([Key::Merchant(of), Key::Shares(of)]),
             }
         }
-        AdminRequest::ResolveUncertain { .. } | AdminRequest::RetryHeld { .. } => {}
+        AdminRequest::DecideUncertain { sam, seq, .. } => {
+            keys.extend([Key::Record(*sam, *seq), Key::Sam(*sam)]);
+        }
+        AdminRequest::ResolveUncertain { .. }
+        | AdminRequest::RetryHeld { .. }
+        | AdminRequest::TellGaps { .. } => {}
     }
 }
 

@@ -6,7 +6,7 @@ use crate::api::{CardReport, Query, Report, TerminalReport};
 use crate::audit;
 use crate::cards::load;
 use crate::report::{BatchReport, LineKind, Statement, StatementLine};
-use crate::store::{BatchRecord, CardId, Key, Merchant, Record, Scan, Store, StoreFault};
+use crate::store::{BatchRecord, CardId, Key, Merchant, Record, Scan, Store, StoreFault, Working};
 use protocol::ids::{BatchNo, IssuerId, MerchantId, TerminalId};
 use protocol::time::Wall;
 use std::ops::ControlFlow;
@@ -38,6 +38,14 @@ pub(crate) fn answer<S: Store>(store: &mut S, query: &Query) -> Result<Report, S
             })?;
             Ok(Report::Alerts(alerts))
         }
+        Query::OpenItems { limit } => {
+            let limit = usize::try_from(*limit).unwrap_or(usize::MAX);
+            let mut working = Working::new(store, Wall(0))?;
+            let mut open = crate::admin::open_records(&mut working, |_| true)?;
+            open.truncate(limit);
+            Ok(Report::OpenItems(crate::cards::uncertain::open_items(&mut working, &open)?))
+        }
+        Query::DenyList { since, limit } => crate::cards::deny::list(store, *since, *limit),
         Query::Audit => Ok(Report::Audit(Box::new(audit::run(store)?))),
     }
 }
@@ -79,6 +87,12 @@ fn card<S: Store>(store: &mut S, id: CardId) -> Result<Report, StoreFault> {
         spent: card.spent,
         open_loads: open.map_or(0, |amount| amount.minor()),
         issuer: issuer.number,
+        currency: issuer.currency,
+        newest: card.newest,
+        next_online: card.next_online,
+        expected: card.expected_balance(),
+        missing: card.missing(),
+        deny_version: card.deny_version,
     }))
 }
 

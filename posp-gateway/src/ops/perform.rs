@@ -111,9 +111,8 @@ pub fn perform(operation: &Operation, context: &mut Context<'_>) -> Done {
             _ => Err(Failure::new(code::UNEXPECTED).with("detail", "the backend gave no audit")),
         },
         Operation::Settle { days } => {
-            let age_ms = i64::from(*days).saturating_mul(86_400_000);
-            let older_than = Wall(context.now.wall.0.saturating_sub(age_ms));
-            context.count("uncertain", AdminRequest::ResolveUncertain { older_than })
+            let wait_ms = u64::from(*days).saturating_mul(86_400_000);
+            context.count("uncertain", AdminRequest::ResolveUncertain { wait_ms })
         }
     }
 }

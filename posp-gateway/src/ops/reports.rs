@@ -232,6 +232,10 @@ const fn alert_kind(kind: AlertKind) -> &'static str {
         AlertKind::ReversalAfterConfirm => "reversal-after-confirm",
         AlertKind::ForeignUpload => "foreign-upload",
         AlertKind::AdviceRefused => "advice-refused",
+        AlertKind::Overtaken => "overtaken",
+        AlertKind::Gap => "gap",
+        AlertKind::Denied => "denied",
+        AlertKind::DenyLifted => "deny-lifted",
     }
 }
 

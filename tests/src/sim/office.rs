@@ -337,7 +337,7 @@ impl Office<'_> {
     /// After the time that policy gives them, uncertain records are decided from the card's chain.
     fn decide(&mut self) {
         for _ in 0..RESOLVE_ROUNDS {
-            self.admin(AdminRequest::ResolveUncertain { older_than: Wall(i64::MAX) });
+            self.admin(AdminRequest::ResolveUncertain { wait_ms: 0 });
         }
     }
 

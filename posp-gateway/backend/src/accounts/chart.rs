@@ -206,6 +206,8 @@ pub mod code {
     pub const UNCERTAIN_RESOLVED: TransferCode = TransferCode(32);
     /// A load credited on a card whose hold had been released.
     pub const LATE_LOAD: TransferCode = TransferCode(33);
+    /// An uncertain debit that policy had paid, taken off the float again: another record proved the counter its own.
+    pub const UNCERTAIN_OVERTAKEN: TransferCode = TransferCode(34);
     /// Clearing.
     pub const CLEARING: TransferCode = TransferCode(40);
     /// A correction that a person booked.

@@ -4,7 +4,11 @@ use super::{AcquirerId, CardStatus};
 use crate::accounts::TransferSeq;
 use crate::accounts::chart::{IssuerNumber, MerchantNumber};
 use crate::report::{AuditReport, BatchReport, Statement};
-use protocol::ids::{Asn, BatchNo, IssuerId, MerchantId, SamTerminal, TermSeq, TerminalId};
+use crate::store::{DenyVersion, OfflineRecord};
+use protocol::ids::{
+    Asn, BatchNo, IssuerId, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, TermSeq, TerminalId,
+};
+use protocol::money::{CardAmount, Currency};
 use protocol::time::Wall;
 
 /// What to read.
@@ -30,6 +34,18 @@ pub enum Query {
         /// How many.
         limit: u32,
     },
+    /// Offline records that nobody could decide yet, with what the cards' chains say about them, at most `limit`.
+    OpenItems {
+        /// How many.
+        limit: u32,
+    },
+    /// Cards that went on the deny list or off it after `since`, in that order, at most `limit`.
+    DenyList {
+        /// The version that the reader has; 0 for all.
+        since: DenyVersion,
+        /// How many.
+        limit: u32,
+    },
     /// Everything re-derived and compared.
     Audit,
 }
@@ -49,8 +65,70 @@ pub enum Report {
     Card(CardReport),
     /// Alerts, newest first.
     Alerts(Vec<Alert>),
+    /// Open items, by SAM and number.
+    OpenItems(Vec<OpenItem>),
+    /// The deny list's changes.
+    DenyList(DenyList),
     /// An audit.
     Audit(Box<AuditReport>),
+}
+
+/// An offline record that is not decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenItem {
+    /// The record as it stands.
+    pub record: OfflineRecord,
+    /// The currency of its amount, if its issuer is known.
+    pub currency: Option<Currency>,
+    /// What is known about it.
+    pub evidence: Evidence,
+}
+
+/// What the card's chain says about an uncertain debit, or why a proved one is not booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Evidence {
+    /// The chain shows counter and amount consumed: policy pays once the record is old enough.
+    Consumed,
+    /// Another record owns the counter, or has been paid for it: nothing happened here.
+    Claimed,
+    /// The chain shows another amount consumed: nothing happened here.
+    NotConsumed,
+    /// Another uncertain record of this counter is newer and fits the chain: nothing happened here.
+    Outdone,
+    /// No later record of this card has arrived.
+    NothingLater,
+    /// A neighbour in the chain has not arrived.
+    Gap,
+    /// Several records of one time fit the chain: a person decides.
+    Contested,
+    /// It does not fit its neighbours, and neither can it be excluded: a person decides.
+    Contradicted,
+    /// Proved, but nobody registered where the SAM worked then (or its merchant has no account in this currency).
+    UnknownPlace,
+    /// Its issuer or its key is not registered: its TAC cannot be verified.
+    Unverified,
+}
+
+/// The deny list's changes since a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DenyList {
+    /// Its newest version.
+    pub version: DenyVersion,
+    /// The cards whose status changed, in that order.
+    pub changes: Vec<DenyChange>,
+}
+
+/// A card that went on the deny list or off it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DenyChange {
+    /// At this version.
+    pub version: DenyVersion,
+    /// Issuer.
+    pub issuer: IssuerId,
+    /// The card.
+    pub asn: Asn,
+    /// On the list, or off it.
+    pub denied: bool,
 }
 
 /// A terminal as registered.
@@ -81,6 +159,18 @@ pub struct CardReport {
     pub open_loads: u64,
     /// Its issuer's number.
     pub issuer: IssuerNumber,
+    /// The issuer's currency.
+    pub currency: Currency,
+    /// The newest offline counter with a valid TAC, and the balance after it.
+    pub newest: Option<(OfflineCounter, CardAmount)>,
+    /// The lowest online counter that its next load may show.
+    pub next_online: OnlineCounter,
+    /// Posted loads less booked debits, in minor units: what should be on it.
+    pub expected: i128,
+    /// Counters below the newest that belong to no record.
+    pub missing: u32,
+    /// Version of the deny list at which its status changed last.
+    pub deny_version: DenyVersion,
 }
 
 /// Something a person should look at.
@@ -127,6 +217,14 @@ pub enum AlertKind {
     ForeignUpload,
     /// The completion of a pre-authorisation was told afterwards (0220) and refused: goods may have left without payment.
     AdviceRefused,
+    /// Policy had paid an uncertain debit, and then another record proved that the counter is its own.
+    Overtaken,
+    /// Counters of a card belong to no record since long.
+    Gap,
+    /// A card went on the deny list.
+    Denied,
+    /// An operator took a card off the deny list.
+    DenyLifted,
 }
 
 impl AlertKind {
@@ -147,6 +245,10 @@ impl AlertKind {
             Self::ReversalAfterConfirm => 11,
             Self::ForeignUpload => 12,
             Self::AdviceRefused => 13,
+            Self::Overtaken => 14,
+            Self::Gap => 15,
+            Self::Denied => 16,
+            Self::DenyLifted => 17,
         }
     }
 
@@ -167,6 +269,10 @@ impl AlertKind {
             11 => Some(Self::ReversalAfterConfirm),
             12 => Some(Self::ForeignUpload),
             13 => Some(Self::AdviceRefused),
+            14 => Some(Self::Overtaken),
+            15 => Some(Self::Gap),
+            16 => Some(Self::Denied),
+            17 => Some(Self::DenyLifted),
             _ => None,
         }
     }

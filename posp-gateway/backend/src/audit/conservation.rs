@@ -6,7 +6,9 @@
 
 use super::each;
 use crate::report::{AuditException, AuditReport};
-use crate::store::{Card, CardId, Key, Load, LoadState, Record, Scan, Store, StoreFault};
+use crate::store::{
+    Card, CardId, Key, Kind, Load, LoadState, Record, RecordStanding, Scan, Store, StoreFault,
+};
 use protocol::ids::{OfflineCounter, OnlineCounter, SamTerminal, TermSeq};
 use protocol::iso8583::f58::TransactionRecord;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +33,11 @@ pub(super) fn cards<S: Store>(store: &mut S, report: &mut AuditReport) -> Result
             claims.entry(card).or_default().push((counter, sam, seq));
         }
     })?;
+    each(store, Scan::After(Kind::Resolution, None), |record| {
+        if let Record::Resolution(card, counter, sam, seq) = record {
+            claims.entry(card).or_default().push((counter, sam, seq));
+        }
+    })?;
     let mut cards: Vec<Card> = Vec::new();
     each(store, Scan::Cards, |record| {
         if let Record::Card(card) = record {
@@ -39,7 +46,10 @@ pub(super) fn cards<S: Store>(store: &mut S, report: &mut AuditReport) -> Result
     })?;
     for card in cards {
         report.cards = report.cards.saturating_add(1);
-        let own = claims.remove(&card.id).unwrap_or_default();
+        let mut own = claims.remove(&card.id).unwrap_or_default();
+        // One that policy had paid and that was proved later is there twice.
+        own.sort_unstable();
+        own.dedup();
         prove(store, report, &card, loads.remove(&card.id).unwrap_or_default(), &own)?;
     }
     Ok(())
@@ -56,6 +66,9 @@ fn prove<S: Store>(
     let (issuer, asn) = (card.id.issuer, card.id.asn);
     for (counter, sam, seq) in claims {
         match store.get(&Key::Record(*sam, *seq))? {
+            // Paid by policy and disproved since: the issuer bears it, not the card.
+            Some(Record::Record(record))
+                if matches!(record.standing, RecordStanding::Overtaken | RecordStanding::Fork) => {}
             Some(Record::Record(record)) => debits.push((*counter, record.content)),
             _ => report.exceptions.push(AuditException::DoubleClaim(issuer, asn, *counter)),
         }

@@ -2,6 +2,7 @@
 //!
 //! A TAC or a MAC1 is the card's own word; everything else in a record is the terminal's. Money moves on the card's word only.
 
+pub(crate) mod deny;
 pub(crate) mod load;
 pub(crate) mod offline;
 pub(crate) mod uncertain;
@@ -9,7 +10,7 @@ pub(crate) mod uncertain;
 use crate::accounts::TransferSeq;
 use crate::api::{Alert, AlertKind, CardStatus};
 use crate::engine::Desk;
-use crate::store::{Card, CardId, Issuer, Store, Working};
+use crate::store::{Card, CardId, DenyVersion, Issuer, Store, Working};
 use keys::CardKeyRef;
 use protocol::ids::{Asn, IssuerId, KeyVersion, OnlineCounter, SamTerminal, TermSeq};
 use protocol::iso8583::f58::{CardCounter, TransactionRecord};
@@ -58,7 +59,20 @@ pub(crate) const fn new_card(issuer: IssuerId, asn: Asn, key_version: KeyVersion
         newest: None,
         loaded: 0,
         spent: 0,
+        claimed: 0,
+        gap_since: None,
+        deny_version: DenyVersion(0),
     }
+}
+
+/// So many more of the card's counters belong to a record: a gap opens, stays or is closed.
+pub(crate) fn counted(card: &mut Card, desk: &Desk<'_>, more: u32) {
+    card.claimed = card.claimed.saturating_add(more);
+    card.gap_since = match (card.missing(), card.gap_since) {
+        (0, _) => None,
+        (_, Some(since)) => Some(since),
+        (_, None) => Some(desk.now),
+    };
 }
 
 /// Raises an alert about a card, a record, or a transfer.

@@ -4,7 +4,7 @@
 //! answered 63 and leaves nothing but an alert: it must not take the number of the genuine one. Two valid records on one counter are a
 //! fork: both merchants are paid, the second by the issuer, and the card is denied.
 
-use super::{alert, key_of, load, new_card, tac_terms};
+use super::{alert, deny, key_of, load, new_card, tac_terms, uncertain};
 use crate::accounts::chart::{Book, code};
 use crate::accounts::{Order, TransactionSeq};
 use crate::api::{AlertKind, AnswerBody, CardStatus, RECORDS_MAX, RecordOutcome};
@@ -19,6 +19,7 @@ use protocol::ids::{MerchantId, OfflineCounter};
 use protocol::iso8583::f58::{CardCounter, RecordAnswer, RecordState, TransactionRecord};
 use protocol::iso8583::typed::ResponseCode;
 use protocol::purse::TransactionType;
+use protocol::time::Wall;
 
 /// A message of records.
 pub(crate) fn upload<S: Store>(
@@ -118,15 +119,8 @@ fn one<S: Store>(
             alert(working, desk, AlertKind::RecordConflict, about, number, None);
             return Ok(ResponseCode::DUPLICATE);
         }
-        // All else equal. What is decided stays decided; what was uncertain may become known.
-        if !matches!(known.standing, RecordStanding::Uncertain | RecordStanding::Unverified) {
-            let agrees =
-                matches!(known.standing, RecordStanding::Void) == (record.state == RecordState::Void);
-            if !agrees {
-                alert(working, desk, AlertKind::RecordConflict, about, number, None);
-                return Ok(ResponseCode::DUPLICATE);
-            }
-            return Ok(code_of(known.standing));
+        if let Some(code) = decided(working, desk, desked, known, record, verdict)? {
+            return Ok(code);
         }
     }
     // A TAC that is there and wrong is never booked, whatever the state says; one that is right proves the debit, whatever the state says.
@@ -134,29 +128,103 @@ fn one<S: Store>(
         (TacVerdict::Valid, ..) => {
             let booked = book(working, desk, desked.seq, Some(desked.merchant.id), record)?;
             if booked {
-                let minor = u64::from(record.amount.0);
-                desked.batch.host.debits = desked.batch.host.debits.plus(minor);
+                count(desked, record);
             }
             Ok(if booked { ResponseCode::APPROVED } else { RecordAnswer::HELD })
         }
-        (TacVerdict::Wrong, false, _) | (_, true, RecordState::Done | RecordState::RecoveredUnverified) => {
+        (TacVerdict::Wrong, false, _) | (_, true, RecordState::Done) => {
             alert(working, desk, AlertKind::WrongTac, about, number, None);
             Ok(RecordAnswer::TAC_WRONG)
         }
         (TacVerdict::NoKey, false, _) => {
             alert(working, desk, AlertKind::UnknownCard, about, number, None);
-            keep(working, desk, desked.seq, record, RecordStanding::Unverified);
+            keep(working, desk, desked.seq, record, RecordStanding::Unverified)?;
             Ok(RecordAnswer::HELD)
         }
         (_, _, RecordState::Void) => {
-            keep(working, desk, desked.seq, record, RecordStanding::Void);
+            keep(working, desk, desked.seq, record, RecordStanding::Void)?;
             Ok(ResponseCode::APPROVED)
         }
         (_, _, _) => {
-            keep(working, desk, desked.seq, record, RecordStanding::Uncertain);
+            keep(working, desk, desked.seq, record, RecordStanding::Uncertain)?;
             Ok(RecordAnswer::HELD)
         }
     }
+}
+
+/// A record counts in the batch of the message that brought it proved.
+const fn count(desked: &mut Desked<'_>, record: &TransactionRecord) {
+    desked.batch.host.debits = desked.batch.host.debits.plus(record.amount.0 as u64);
+}
+
+/// What a record that is known already is answered, all else but its state being equal; `None` if the new one may still decide it.
+///
+/// What is decided stays decided, with one exception: the card's word is stronger than what was concluded without it. So a debit that policy paid or
+/// closed is booked, confirmed or found to be a fork when its TAC arrives after all.
+fn decided<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    desked: &mut Desked<'_>,
+    known: &OfflineRecord,
+    record: &TransactionRecord,
+    verdict: TacVerdict,
+) -> Result<Option<ResponseCode>, StoreFault> {
+    let about = Some((record.issuer, record.asn));
+    let number = Some((record.terminal, record.term_seq));
+    let is_void = record.state == RecordState::Void;
+    if verdict == TacVerdict::Wrong && known.standing != RecordStanding::Uncertain {
+        alert(working, desk, AlertKind::WrongTac, about, number, None);
+        return Ok(Some(RecordAnswer::TAC_WRONG));
+    }
+    match known.standing {
+        RecordStanding::Uncertain | RecordStanding::Unverified => return Ok(None),
+        // It knows no more than we do.
+        standing if record.tac.is_zero() && !is_void => return Ok(Some(code_of(standing))),
+        RecordStanding::Void if known.content.state != RecordState::Void => match verdict {
+            TacVerdict::Valid => return Ok(None),
+            _ if is_void => {
+                keep(working, desk, desked.seq, record, RecordStanding::Void)?;
+                return Ok(Some(ResponseCode::APPROVED));
+            }
+            _ => {}
+        },
+        RecordStanding::Resolved | RecordStanding::Overtaken if verdict == TacVerdict::Valid => {
+            proved_late(working, desk, desked.seq, known, record)?;
+            count(desked, record);
+            return Ok(Some(ResponseCode::APPROVED));
+        }
+        standing if (standing == RecordStanding::Void) == is_void => return Ok(Some(code_of(standing))),
+        _ => {}
+    }
+    alert(working, desk, AlertKind::RecordConflict, about, number, None);
+    Ok(Some(ResponseCode::DUPLICATE))
+}
+
+/// The proof of a debit that policy has paid already: nothing more is paid. If another record has proved the counter meanwhile, the card is cloned.
+fn proved_late<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    seq: TransactionSeq,
+    known: &OfflineRecord,
+    record: &TransactionRecord,
+) -> Result<(), StoreFault> {
+    let CardCounter::Offline(counter) = record.counter else { return Ok(()) };
+    let id = CardId { issuer: record.issuer, asn: record.asn };
+    let number = (record.terminal, record.term_seq);
+    let standing = if known.standing == RecordStanding::Overtaken {
+        alert(working, desk, AlertKind::Fork, Some((id.issuer, id.asn)), Some(number), known.transfer);
+        if let Some(mut card) = working.card(id)? {
+            deny::set(working, desk, &mut card, CardStatus::Denied)?;
+            working.put(Record::Card(card));
+        }
+        RecordStanding::Fork
+    } else {
+        working.put(Record::Claim(id, counter, number.0, number.1));
+        RecordStanding::Resolved
+    };
+    let content = TransactionRecord { state: RecordState::Done, ..*record };
+    working.put(Record::Record(Box::new(OfflineRecord { content, standing, transaction: seq, ..*known })));
+    Ok(())
 }
 
 const fn code_of(standing: RecordStanding) -> ResponseCode {
@@ -172,8 +240,9 @@ fn keep<S: Store>(
     transaction: TransactionSeq,
     record: &TransactionRecord,
     standing: RecordStanding,
-) {
-    let (merchant, transfer, received) = (None, None, desk.now);
+) -> Result<(), StoreFault> {
+    let received = received(working, desk, record)?;
+    let (merchant, transfer) = (None, None);
     working.put(Record::Record(Box::new(OfflineRecord {
         content: *record,
         standing,
@@ -182,6 +251,17 @@ fn keep<S: Store>(
         transfer,
         received,
     })));
+    Ok(())
+}
+
+/// When a record came first.
+fn received<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    record: &TransactionRecord,
+) -> Result<Wall, StoreFault> {
+    let known = working.record(record.terminal, record.term_seq)?;
+    Ok(known.map_or(desk.now, |known| known.received))
 }
 
 /// A record that the card has proved. Returns whether it is booked now; if not, nobody knows whose SAM it was, and it is held.
@@ -209,8 +289,12 @@ fn book<S: Store>(
     let fork = working.claim(id, counter)?.is_some_and(|owner| owner != number);
     if fork {
         alert(working, desk, AlertKind::Fork, about, Some(number), None);
-        card.status = CardStatus::Denied;
+        deny::set(working, desk, &mut card, CardStatus::Denied)?;
     } else {
+        // Nothing is known of a counter that is ahead of all.
+        if card.newest.is_some_and(|(newest, _)| newest >= counter) {
+            uncertain::overtake(working, desk, (seq, &issuer), &mut card, counter, number)?;
+        }
         working.put(Record::Claim(id, counter, number.0, number.1));
         chain(working, desk, &mut card, record, counter)?;
     }
@@ -218,7 +302,7 @@ fn book<S: Store>(
     let owner = owner_of(working, &issuer, record)?;
     let Some(merchant) = owner else {
         alert(working, desk, AlertKind::UnknownSam, about, Some(number), None);
-        keep(working, desk, seq, record, RecordStanding::Held);
+        keep(working, desk, seq, record, RecordStanding::Held)?;
         return Ok(false);
     };
     if uploader.is_some_and(|uploader| uploader != merchant.id) {
@@ -229,7 +313,7 @@ fn book<S: Store>(
 }
 
 /// The merchant to whom the SAM belonged at the record's time, if its account can take the issuer's currency.
-fn owner_of<S: Store>(
+pub(crate) fn owner_of<S: Store>(
     working: &mut Working<'_, S>,
     issuer: &Issuer,
     record: &TransactionRecord,
@@ -266,13 +350,14 @@ fn post<S: Store>(
         let lacks = StoreFault::Damaged { what: "an account of the chart is missing" };
         (Some(transfer(working, desk, seq, order, why)?.map_err(|_| lacks)?), standing)
     };
+    let received = received(working, desk, record)?;
     working.put(Record::Record(Box::new(OfflineRecord {
         content: TransactionRecord { state: RecordState::Done, ..*record },
         standing,
         merchant: Some(merchant.id),
         transaction: seq,
         transfer: booked,
-        received: desk.now,
+        received,
     })));
     Ok(())
 }
@@ -288,33 +373,50 @@ fn chain<S: Store>(
     let about = Some((card.id.issuer, card.id.asn));
     let number = Some((record.terminal, record.term_seq));
     card.spent = card.spent.saturating_add(u64::from(record.amount.0));
-    let before = u64::from(record.balance_after.0).saturating_add(u64::from(record.amount.0));
     let open = match card.open_load {
         Some(counter) => working.load(card.id, counter)?.map_or(0, |load| load.amount.minor()),
         None => 0,
     };
     let loads = card.loaded.saturating_add(open);
+    let (before, after) = (before(record), u64::from(record.balance_after.0));
     let previous = match counter.0.checked_sub(1) {
         Some(previous) => neighbour(working, card.id, OfflineCounter(previous))?,
         None => None,
     };
+    let behind = card.newest.is_some_and(|(newest, _)| newest > counter);
+    let next = match counter.next().filter(|_| behind) {
+        Some(next) => neighbour(working, card.id, next)?,
+        None => None,
+    };
     let low = previous.map_or(0, |previous| u64::from(previous.balance_after.0));
-    if before < low || before > low.saturating_add(loads) || before > loads {
+    let fits = |low: u64, high: u64| low <= high && high <= low.saturating_add(loads);
+    let fits_next = next.is_none_or(|next| fits(after, self::before(&next)));
+    if !fits(low, before) || before > loads || !fits_next {
         alert(working, desk, AlertKind::BalanceBreak, about, number, None);
     }
     if card.newest.is_none_or(|(newest, _)| counter > newest) {
         card.newest = Some((counter, record.balance_after));
     }
+    super::counted(card, desk, 1);
     Ok(())
 }
 
-/// The record that owns a counter.
+/// The balance before a debit.
+pub(crate) fn before(record: &TransactionRecord) -> u64 {
+    u64::from(record.balance_after.0).saturating_add(u64::from(record.amount.0))
+}
+
+/// The record that owns a counter, or was paid for it by policy.
 pub(crate) fn neighbour<S: Store>(
     working: &mut Working<'_, S>,
     card: CardId,
     counter: OfflineCounter,
 ) -> Result<Option<TransactionRecord>, StoreFault> {
-    let Some((sam, seq)) = working.claim(card, counter)? else { return Ok(None) };
+    let owner = match working.claim(card, counter)? {
+        Some(owner) => Some(owner),
+        None => working.resolution(card, counter)?,
+    };
+    let Some((sam, seq)) = owner else { return Ok(None) };
     Ok(working.record(sam, seq)?.map(|record| record.content))
 }
 

@@ -1,9 +1,10 @@
 //! A store in memory: for tests and simulation. Cloning it is a picture of the disk at that moment.
 
-use super::{Batch, Heads, Key, Link, Outcome, Record, Scan, Store, StoreFault, Visit};
+use super::{Batch, DenyVersion, Heads, Key, Link, Outcome, Record, Scan, Store, StoreFault, Visit};
 use crate::accounts::{Hold, HoldState};
 use protocol::time::Wall;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// Records by key, in memory.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +56,16 @@ impl Store for MemoryStore {
     }
 
     fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
+        if let Scan::After(kind, key) = scan {
+            let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+            let after = self.records.range((from, Bound::Unbounded)).map(|(_, record)| record);
+            for record in after.filter(|record| record.kind() == Some(kind)) {
+                if visit(record.clone()).is_break() {
+                    break;
+                }
+            }
+            return Ok(());
+        }
         let wanted = |record: &&Record| match (scan, *record) {
             (Scan::Transfers(from), Record::Transfer(it)) => it.seq >= from,
             (Scan::Transactions(from, to), Record::Transaction(it)) => it.seq >= from && it.seq <= to,
@@ -66,6 +77,8 @@ impl Store for MemoryStore {
                 (terminal, number) == (*of, *batch)
             }
             (Scan::OpenRecords, Record::Record(it)) => it.standing.is_open(),
+            (Scan::DenyList(after), Record::Card(it)) => it.deny_version > after,
+            (Scan::Gaps(before), Record::Card(it)) => it.gap_since.is_some_and(|since| since < before),
             (Scan::Accounts, Record::Account(_))
             | (Scan::Holds, Record::Hold(_))
             | (Scan::Issuers, Record::Issuer(_))
@@ -77,8 +90,17 @@ impl Store for MemoryStore {
             _ => false,
         };
         let mut found: Vec<Record> = self.records.values().filter(wanted).cloned().collect();
-        if scan == Scan::Alerts {
-            found.reverse();
+        match scan {
+            Scan::Alerts => found.reverse(),
+            Scan::DenyList(_) => found.sort_by_key(|record| match record {
+                Record::Card(it) => it.deny_version,
+                _ => DenyVersion::default(),
+            }),
+            Scan::Gaps(_) => found.sort_by_key(|record| match record {
+                Record::Card(it) => it.gap_since,
+                _ => None,
+            }),
+            _ => {}
         }
         for record in found {
             if visit(record).is_break() {

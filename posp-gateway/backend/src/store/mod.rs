@@ -8,7 +8,9 @@
 //! Append-only and never changed: transfers, the fixed part of transactions, links. One [`Link`] per commit chains the SHA-256 of what
 //! the commit appended, so that a row that is changed, removed or reordered later shows.
 
+mod card;
 mod gateway;
+mod kind;
 mod link;
 pub mod memory;
 mod numbers;
@@ -17,7 +19,9 @@ pub mod sqlite;
 mod working;
 
 pub use crate::transactions::life::TransactionState;
+pub use card::*;
 pub use gateway::{GatewayNo, retrieval_reference, transaction_of};
+pub use kind::Kind;
 pub use link::{Link, LinkHash, Linked};
 pub use record::*;
 pub use working::Working;
@@ -142,6 +146,12 @@ pub enum Scan {
     Uploads(protocol::ids::TerminalId, protocol::ids::BatchNo),
     /// Alerts, newest first.
     Alerts,
+    /// Cards whose status changed after this version of the deny list, by version.
+    DenyList(DenyVersion),
+    /// Cards some of whose counters belong to no record since before this time, longest first.
+    Gaps(Wall),
+    /// Every record of a kind whose key is greater than this one (or from the first), by key: a scan in pieces.
+    After(Kind, Option<Key>),
 }
 
 impl Scan {
@@ -223,6 +233,42 @@ pub trait Store {
     /// # Errors
     /// Nothing of the batch was kept.
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault>;
+}
+
+impl<S: Store + ?Sized> Store for &mut S {
+    fn heads(&self) -> Heads {
+        (**self).heads()
+    }
+    fn begin(&mut self) -> Result<(), StoreFault> {
+        (**self).begin()
+    }
+    fn wants_prefetch(&self) -> bool {
+        (**self).wants_prefetch()
+    }
+    fn prefetch(&mut self, keys: &[Key], due: Option<(Wall, usize)>) -> Result<(), StoreFault> {
+        (**self).prefetch(keys, due)
+    }
+    fn confirm(&mut self) -> Result<(), StoreFault> {
+        (**self).confirm()
+    }
+    fn begin_reading(&mut self) -> Result<(), StoreFault> {
+        (**self).begin_reading()
+    }
+    fn end_reading(&mut self) {
+        (**self).end_reading();
+    }
+    fn get(&mut self, key: &Key) -> Result<Option<Record>, StoreFault> {
+        (**self).get(key)
+    }
+    fn due_holds(&mut self, now: Wall, limit: usize) -> Result<Vec<Hold>, StoreFault> {
+        (**self).due_holds(now, limit)
+    }
+    fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
+        (**self).scan(scan, visit)
+    }
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
+        (**self).commit(batch)
+    }
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {

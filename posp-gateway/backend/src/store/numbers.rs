@@ -91,6 +91,7 @@ impl RecordStanding {
             Self::Zero => 6,
             Self::Resolved => 7,
             Self::Unverified => 8,
+            Self::Overtaken => 9,
         }
     }
 
@@ -106,6 +107,7 @@ impl RecordStanding {
             6 => Some(Self::Zero),
             7 => Some(Self::Resolved),
             8 => Some(Self::Unverified),
+            9 => Some(Self::Overtaken),
             _ => None,
         }
     }

@@ -3,16 +3,15 @@
 use crate::accounts::chart::{IssuerNumber, MerchantNumber};
 use crate::accounts::{Account, AccountId, Hold, TransactionSeq, Transfer, TransferSeq};
 use crate::api::{
-    AcquirerId, Alert, AnswerBody, BatchTotals, CardStatus, ContentDigest, Identity, ItemKey, Limit,
-    LimitScope, PayerToken, Tally, UploadItem,
+    AcquirerId, Alert, AnswerBody, BatchTotals, ContentDigest, Identity, ItemKey, Limit, LimitScope,
+    PayerToken, Tally, UploadItem,
 };
 use crate::report::{BatchState, Difference};
-use crate::store::{CommitNo, Link, TransactionState};
+use crate::store::{Card, CommitNo, DenyVersion, Link, Load, OfflineRecord, TransactionState};
 use protocol::ids::{
-    Asn, BatchNo, Factor, IssuerId, KeyVersion, MerchantId, OfflineCounter, OnlineCounter, SamTerminal,
-    TermSeq, TerminalId,
+    Asn, BatchNo, Factor, IssuerId, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, TermSeq,
+    TerminalId,
 };
-use protocol::iso8583::f58::TransactionRecord;
 use protocol::iso8583::typed::{AuthorisationCode, ResponseCode};
 use protocol::money::{Amount, CardAmount, Currency};
 use protocol::purse::Moment;
@@ -68,6 +67,8 @@ pub enum Key {
     Record(SamTerminal, TermSeq),
     /// The offline record that a card's counter belongs to.
     Claim(CardId, OfflineCounter),
+    /// The offline record that was paid by policy on a card's counter.
+    Resolution(CardId, OfflineCounter),
     /// An alert.
     Alert(AlertNo),
     /// A link of the chain.
@@ -117,8 +118,10 @@ pub enum Record {
     Load(Load),
     /// An offline record.
     Record(Box<OfflineRecord>),
-    /// Whose a counter is.
+    /// Whose a counter is: the first record with a valid TAC.
     Claim(CardId, OfflineCounter, SamTerminal, TermSeq),
+    /// The uncertain record that was paid by policy on a counter.
+    Resolution(CardId, OfflineCounter, SamTerminal, TermSeq),
     /// An alert.
     Alert(AlertNo, Alert),
     /// A link of the chain.
@@ -155,6 +158,7 @@ impl Record {
             Self::Load(load) => Key::Load(load.card, load.counter),
             Self::Record(record) => Key::Record(record.content.terminal, record.content.term_seq),
             Self::Claim(card, counter, ..) => Key::Claim(*card, *counter),
+            Self::Resolution(card, counter, ..) => Key::Resolution(*card, *counter),
             Self::Alert(number, _) => Key::Alert(*number),
             Self::Link(link) => Key::Link(link.number),
             Self::Registry(_) => Key::Registry,
@@ -172,6 +176,8 @@ pub struct Registry {
     pub issuers: u32,
     /// Merchants so far.
     pub merchants: u32,
+    /// Version of the deny list.
+    pub deny: DenyVersion,
 }
 
 /// What a message was.
@@ -386,112 +392,5 @@ impl Sam {
     #[must_use]
     pub fn at(&self, moment: Moment) -> Option<(TerminalId, MerchantId)> {
         self.assignments.iter().rev().find(|(from, _)| *from <= moment).and_then(|(_, place)| *place)
-    }
-}
-
-/// A purse as the backend believes it to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Card {
-    /// Which.
-    pub id: CardId,
-    /// Version of its keys.
-    pub key_version: KeyVersion,
-    /// The account that loads draw on.
-    pub funding: Option<AccountId>,
-    /// What it may do.
-    pub status: CardStatus,
-    /// The lowest online counter that its next load may show.
-    pub next_online: OnlineCounter,
-    /// The one load that is neither confirmed nor released: a later load request decides it, so there is never a second.
-    pub open_load: Option<OnlineCounter>,
-    /// The newest offline counter with a valid TAC and the balance after it.
-    pub newest: Option<(OfflineCounter, CardAmount)>,
-    /// Posted loads, minor units.
-    pub loaded: u64,
-    /// Booked debits, forks not included, minor units.
-    pub spent: u64,
-}
-
-/// How a load stands at the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoadState {
-    /// MAC2 was released; the card has not been heard of.
-    Consented,
-    /// The same, and the terminal reversed it.
-    Disputed,
-    /// The card was credited.
-    Posted,
-    /// The card was not credited.
-    Released,
-}
-
-/// A load whose MAC2 was released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// The card.
-    pub card: CardId,
-    /// Its online counter.
-    pub counter: OnlineCounter,
-    /// The transaction.
-    pub transaction: TransactionSeq,
-    /// The hold.
-    pub hold: TransferSeq,
-    /// Who pays.
-    pub payer: AccountId,
-    /// How much.
-    pub amount: Amount,
-    /// The terminal's number in the card's request.
-    pub sam: SamTerminal,
-    /// Balance before.
-    pub balance_old: CardAmount,
-    /// Date and time under MAC2, and so under the TAC.
-    pub moment: Moment,
-    /// How it stands.
-    pub state: LoadState,
-}
-
-/// How an offline record stands at the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordStanding {
-    /// Nothing happened on the card.
-    Void,
-    /// Nobody knows; posts nothing.
-    Uncertain,
-    /// Proved, but the SAM's place is not known; posts nothing yet.
-    Held,
-    /// Kept, though nobody could verify its TAC: the issuer or its key is not registered. Posts nothing yet.
-    Unverified,
-    /// Booked from the purse float.
-    Booked,
-    /// Booked from the issuer's loss: a second record on one counter.
-    Fork,
-    /// Proved, amount zero: posts nothing.
-    Zero,
-    /// Uncertain, confirmed by the card's chain, and paid by policy.
-    Resolved,
-}
-
-/// An offline record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OfflineRecord {
-    /// As uploaded.
-    pub content: TransactionRecord,
-    /// How it stands.
-    pub standing: RecordStanding,
-    /// The merchant it was booked to.
-    pub merchant: Option<MerchantId>,
-    /// The message that brought it (in its present state).
-    pub transaction: TransactionSeq,
-    /// Its transfer.
-    pub transfer: Option<TransferSeq>,
-    /// When it came first.
-    pub received: Wall,
-}
-
-impl RecordStanding {
-    /// Whether a person or a later record has still to decide.
-    #[must_use]
-    pub const fn is_open(self) -> bool {
-        matches!(self, Self::Held | Self::Uncertain | Self::Unverified)
     }
 }

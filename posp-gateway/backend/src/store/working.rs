@@ -158,6 +158,8 @@ impl<'s, S: Store> Working<'s, S> {
         usage(of: UsageOf) -> Usage = Key::Usage(of), Record::Usage(it) => it;
         /// How a merchant's day is shared.
         shares(merchant: MerchantId) -> Shares = Key::Shares(merchant), Record::Shares(it) => *it;
+        /// The record that was paid by policy on a card's counter.
+        resolution(card: CardId, counter: OfflineCounter) -> (SamTerminal, TermSeq) = Key::Resolution(card, counter), Record::Resolution(_, _, sam, seq) => (sam, seq);
         /// A transfer.
         transfer(seq: TransferSeq) -> Transfer = Key::Transfer(seq), Record::Transfer(it) => it;
     }

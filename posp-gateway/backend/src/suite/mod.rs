@@ -1,6 +1,7 @@
 //! One suite for every store: whole days over the backend's seam, with cards that make their own MACs and TACs.
 
 mod cards;
+mod chain;
 mod crash;
 mod day;
 mod preauthorisation;
@@ -100,4 +101,11 @@ on_every_store! {
     cards::an_uncertain_debit_becomes_done_void_or_is_decided_by_the_chain
     cards::the_audit_finds_a_balance_that_loads_do_not_explain
     cards::suite_00_works_the_same
+    chain::a_proof_after_policy_has_paid_another_is_paid_and_the_issuer_bears_the_excess
+    chain::the_proof_of_a_debit_that_policy_paid_pays_nothing_more_and_counts_in_its_batch
+    chain::uncertain_debits_in_a_row_are_decided_together_and_what_is_not_shown_stays_open
+    chain::a_person_decides_what_the_chain_leaves_open
+    chain::the_deny_list_has_versions_and_keeps_who_was_on_it
+    chain::a_gap_is_told_after_its_time_and_closed_by_the_late_record
+    chain::records_weeks_late_are_credited_to_the_merchant_of_their_time_in_the_window_of_today
 }

@@ -1,7 +1,7 @@
 //! A shop with two terminals, an issuer, and cards that keep their own counters and balances.
 
 use crate::Engine;
-use crate::accounts::chart::{FundingKind, FundingNumber};
+use crate::accounts::chart::{Book, FundingKind, FundingNumber};
 use crate::api::*;
 use crate::report::{AuditReport, Statement};
 use crate::store::Store;
@@ -214,6 +214,14 @@ impl<S: Store> World<S> {
         }
     }
 
+    /// Credits less debits of an account, from its postings.
+    pub(super) fn net(&mut self, book: Book) -> i128 {
+        let account = book.id(CNY);
+        let balances =
+            crate::accounts::Ledger::new(self.engine.store()).balances_at(&[account], Wall(i64::MAX));
+        balances.unwrap()[0].totals.net_credit()
+    }
+
     pub(super) fn audit(&mut self) -> AuditReport {
         match self.engine.query(&Query::Audit).unwrap() {
             Report::Audit(report) => *report,
@@ -349,10 +357,21 @@ impl TestCard {
 
     /// DEBIT FOR PURCHASE.
     pub(super) fn pay(&mut self, amount: u32, sam: SamTerminal, seq: u32) -> TransactionRecord {
+        let moment = Moment::from_bytes([0x20, 0x26, 0x11, 0x22, 0x10, 0x00, 0x00]);
+        self.pay_at(amount, sam, seq, moment)
+    }
+
+    /// The same at another time.
+    pub(super) fn pay_at(
+        &mut self,
+        amount: u32,
+        sam: SamTerminal,
+        seq: u32,
+        moment: Moment,
+    ) -> TransactionRecord {
         self.balance -= amount;
         let counter = CardCounter::Offline(OfflineCounter(self.offline));
         self.offline += 1;
-        let moment = Moment::from_bytes([0x20, 0x26, 0x11, 0x22, 0x10, 0x00, 0x00]);
         self.record(TransactionType::Purchase, counter, amount, (sam, seq), moment)
     }
 }

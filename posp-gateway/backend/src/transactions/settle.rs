@@ -120,8 +120,11 @@ fn records_of<S: Store>(
     let AnswerBody::Records(outcomes) = &transaction.body else { return Ok(()) };
     for outcome in outcomes {
         let Some(record) = working.record(outcome.sam, outcome.answer.term_seq)? else { continue };
-        let counted =
+        // One that policy had paid counts where its proof came.
+        let proved = record.standing == RecordStanding::Resolved && !record.content.tac.is_zero();
+        let booked =
             matches!(record.standing, RecordStanding::Booked | RecordStanding::Fork | RecordStanding::Zero);
+        let counted = booked || proved;
         let Some(issuer) = working.issuer(record.content.issuer)? else { continue };
         if counted && outcome.answer.code.is_approved() && record.transaction == transaction.seq {
             let amount = record.content.amount.in_currency(issuer.currency);

@@ -15,7 +15,7 @@ use rusqlite::{Connection, params};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-fn scope_bytes(scope: LimitScope) -> Vec<u8> {
+pub(super) fn scope_bytes(scope: LimitScope) -> Vec<u8> {
     match scope {
         LimitScope::Kind(kind) => [&b"K"[..], &kind.number().to_be_bytes()].concat(),
         LimitScope::Payer(account) => of_bytes(UsageOf::Payer(account)),
@@ -24,7 +24,7 @@ fn scope_bytes(scope: LimitScope) -> Vec<u8> {
     }
 }
 
-fn of_bytes(of: UsageOf) -> Vec<u8> {
+pub(super) fn of_bytes(of: UsageOf) -> Vec<u8> {
     match of {
         UsageOf::Payer(account) => [&b"P"[..], &super::write::id(account)].concat(),
         UsageOf::Terminal(terminal) => [&b"T"[..], &terminal.to_bytes()].concat(),
@@ -42,7 +42,7 @@ fn scope(bytes: &[u8]) -> Option<LimitScope> {
     })
 }
 
-fn limit(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(super) fn limit(c: &mut Columns<'_, '_>) -> Option<Record> {
     Some(Record::Limit(Limit {
         scope: scope(c.bytes()?)?,
         payment_max: c.some_int()?,
@@ -53,6 +53,34 @@ fn limit(c: &mut Columns<'_, '_>) -> Option<Record> {
 
 fn tally(c: &mut Columns<'_, '_>) -> Option<Tally> {
     Some(Tally { minor: c.int()?, count: c.int()? })
+}
+
+/// Whose day it is.
+fn of(bytes: &[u8]) -> Option<UsageOf> {
+    match scope(bytes)? {
+        LimitScope::Payer(account) => Some(UsageOf::Payer(account)),
+        LimitScope::Terminal(terminal) => Some(UsageOf::Terminal(terminal)),
+        LimitScope::Kind(_) | LimitScope::Merchant(_) => None,
+    }
+}
+
+/// A row of usages, its key first.
+pub(super) fn usage_row(c: &mut Columns<'_, '_>) -> Option<Record> {
+    let of = of(c.bytes()?)?;
+    let (day, since) = (CardDate::from_bytes(c.array()?), TransactionSeq(c.int()?));
+    Some(Record::Usage(Usage { of, day, since, used: tally(c)?, left: tally(c)? }))
+}
+
+/// A row of shares, its key first.
+pub(super) fn shares_row(c: &mut Columns<'_, '_>) -> Option<Record> {
+    let merchant = c.merchant()?;
+    let (day, since) = (CardDate::from_bytes(c.array()?), TransactionSeq(c.int()?));
+    let granted = tally(c)?;
+    let (ids, rest) = c.bytes()?.as_chunks::<8>();
+    let terminals: Option<Vec<_>> =
+        ids.iter().map(|id| TerminalId::from_text(core::str::from_utf8(id).ok()?)).collect();
+    let shares = Shares { merchant, day, since, granted, terminals: terminals? };
+    rest.is_empty().then(|| Record::Shares(Box::new(shares)))
 }
 
 /// Every limit.
@@ -69,25 +97,15 @@ pub(super) fn limits(connection: &Connection) -> Result<HashMap<LimitScope, Limi
 
 /// What was used of a day.
 pub(super) fn usage(connection: &Connection, of: UsageOf) -> Result<Option<Record>, StoreFault> {
-    let sql = "SELECT day, since, used_minor, used_count, left_minor, left_count FROM usages WHERE of = ?1";
-    one(connection, sql, [of_bytes(of)], "usages", |c| {
-        let (day, since) = (CardDate::from_bytes(c.array()?), TransactionSeq(c.int()?));
-        Some(Record::Usage(Usage { of, day, since, used: tally(c)?, left: tally(c)? }))
-    })
+    let sql =
+        "SELECT of, day, since, used_minor, used_count, left_minor, left_count FROM usages WHERE of = ?1";
+    one(connection, sql, [of_bytes(of)], "usages", usage_row)
 }
 
 /// How a merchant's day is shared.
 pub(super) fn shares(connection: &Connection, merchant: MerchantId) -> Result<Option<Record>, StoreFault> {
-    let sql = "SELECT day, since, granted_minor, granted_count, terminals FROM shares WHERE merchant = ?1";
-    one(connection, sql, [text(&merchant.to_bytes())], "shares", |c| {
-        let (day, since) = (CardDate::from_bytes(c.array()?), TransactionSeq(c.int()?));
-        let granted = tally(c)?;
-        let (ids, rest) = c.bytes()?.as_chunks::<8>();
-        let terminals: Option<Vec<_>> =
-            ids.iter().map(|id| TerminalId::from_text(core::str::from_utf8(id).ok()?)).collect();
-        let shares = Shares { merchant, day, since, granted, terminals: terminals? };
-        rest.is_empty().then(|| Record::Shares(Box::new(shares)))
-    })
+    let sql = "SELECT merchant, day, since, granted_minor, granted_count, terminals FROM shares WHERE merchant = ?1";
+    one(connection, sql, [text(&merchant.to_bytes())], "shares", shares_row)
 }
 
 pub(super) fn put_limit(connection: &Connection, limit: &Limit) -> rusqlite::Result<()> {

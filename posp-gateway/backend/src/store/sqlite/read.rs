@@ -2,17 +2,16 @@
 
 use super::codec;
 use super::write::int;
-use crate::accounts::chart::{IssuerNumber, MerchantNumber};
+use crate::accounts::chart::IssuerNumber;
 use crate::accounts::{
     Account, AccountCode, AccountFlags, AccountId, Hold, HoldState, Reference, Totals, TransactionSeq,
     Transfer, TransferCode, TransferKind, TransferSeq,
 };
-use crate::api::{AcquirerId, Alert, AlertKind, CardStatus, ContentDigest, Identity, PayerToken};
+use crate::api::{AcquirerId, Alert, AlertKind, CardStatus, ContentDigest, Identity};
 use crate::report::BatchState;
 use crate::store::{
-    AlertNo, BatchRecord, Card, CardId, CommitNo, Issuer, Key, Link, Load, LoadState, Merchant,
-    OfflineRecord, Record, RecordStanding, Registry, Sam, StoreFault, Terminal, Transaction, TransactionKind,
-    TransactionState,
+    AlertNo, BatchRecord, Card, CardId, CommitNo, DenyVersion, Issuer, Key, Link, Load, LoadState,
+    OfflineRecord, Record, RecordStanding, StoreFault, Transaction, TransactionKind, TransactionState,
 };
 use protocol::ids::{
     Asn, BatchNo, Factor, IssuerId, KeyVersion, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, Stan,
@@ -40,11 +39,11 @@ pub(super) struct Columns<'r, 's> {
 }
 
 impl<'r, 's> Columns<'r, 's> {
-    const fn new(row: &'r Row<'s>) -> Self {
+    pub(super) const fn new(row: &'r Row<'s>) -> Self {
         Self { row, at: 0 }
     }
 
-    fn next(&mut self) -> Option<ValueRef<'r>> {
+    pub(super) fn next(&mut self) -> Option<ValueRef<'r>> {
         let value = self.row.get_ref(self.at).ok();
         self.at = self.at.saturating_add(1);
         value
@@ -69,55 +68,55 @@ impl<'r, 's> Columns<'r, 's> {
         self.bytes()?.try_into().ok()
     }
 
-    fn some_array<const N: usize>(&mut self) -> Option<Option<[u8; N]>> {
+    pub(super) fn some_array<const N: usize>(&mut self) -> Option<Option<[u8; N]>> {
         match self.next()? {
             ValueRef::Null => Some(None),
             value => value.as_blob().ok()?.try_into().ok().map(Some),
         }
     }
 
-    fn text(&mut self) -> Option<&'r str> {
+    pub(super) fn text(&mut self) -> Option<&'r str> {
         self.next()?.as_str().ok()
     }
 
-    fn some_text(&mut self) -> Option<Option<&'r str>> {
+    pub(super) fn some_text(&mut self) -> Option<Option<&'r str>> {
         match self.next()? {
             ValueRef::Null => Some(None),
             value => value.as_str().ok().map(Some),
         }
     }
 
-    fn account(&mut self) -> Option<AccountId> {
+    pub(super) fn account(&mut self) -> Option<AccountId> {
         self.array().map(u128::from_be_bytes).map(AccountId)
     }
 
-    fn amount(&mut self) -> Option<Amount> {
+    pub(super) fn amount(&mut self) -> Option<Amount> {
         let minor = self.int()?;
         Some(Amount::new(minor, self.currency()?))
     }
 
-    fn currency(&mut self) -> Option<Currency> {
+    pub(super) fn currency(&mut self) -> Option<Currency> {
         Currency::from_numeric(self.int()?)
     }
 
-    fn terminal(&mut self) -> Option<TerminalId> {
+    pub(super) fn terminal(&mut self) -> Option<TerminalId> {
         TerminalId::from_text(self.text()?)
     }
 
-    fn merchant(&mut self) -> Option<MerchantId> {
+    pub(super) fn merchant(&mut self) -> Option<MerchantId> {
         MerchantId::from_text(self.text()?)
     }
 
-    fn card(&mut self) -> Option<CardId> {
+    pub(super) fn card(&mut self) -> Option<CardId> {
         Some(CardId { issuer: IssuerId(self.array()?), asn: Asn(self.array()?) })
     }
 
-    fn moment(&mut self) -> Option<Moment> {
+    pub(super) fn moment(&mut self) -> Option<Moment> {
         self.array().map(Moment::from_bytes)
     }
 }
 
-const fn damaged(what: &'static str) -> StoreFault {
+pub(super) const fn damaged(what: &'static str) -> StoreFault {
     StoreFault::Damaged { what }
 }
 
@@ -284,7 +283,7 @@ pub(super) fn transaction(c: &mut Columns<'_, '_>) -> Option<Transaction> {
     })
 }
 
-fn batch(c: &mut Columns<'_, '_>) -> Option<BatchRecord> {
+pub(super) fn batch(c: &mut Columns<'_, '_>) -> Option<BatchRecord> {
     Some(BatchRecord {
         terminal: c.terminal()?,
         number: BatchNo(c.int()?),
@@ -321,8 +320,22 @@ pub(super) fn card(c: &mut Columns<'_, '_>) -> Option<Card> {
         (Some(counter), Some(balance)) => Some((OfflineCounter(counter), CardAmount(balance))),
         _ => None,
     };
-    let (loaded, spent) = (c.int()?, c.int()?);
-    Some(Card { id, key_version, funding, status, next_online, open_load, newest, loaded, spent })
+    let (loaded, spent, claimed) = (c.int()?, c.int()?, c.int()?);
+    let (gap_since, deny_version) = (c.some_int()?.map(Wall), DenyVersion(c.int()?));
+    Some(Card {
+        id,
+        key_version,
+        funding,
+        status,
+        next_online,
+        open_load,
+        newest,
+        loaded,
+        spent,
+        claimed,
+        gap_since,
+        deny_version,
+    })
 }
 
 pub(super) fn load(c: &mut Columns<'_, '_>) -> Option<Load> {
@@ -359,6 +372,11 @@ pub(super) fn claim(c: &mut Columns<'_, '_>) -> Option<Record> {
     Some(Record::Claim(card, counter, SamTerminal(c.array()?), TermSeq(c.int()?)))
 }
 
+pub(super) fn resolution(c: &mut Columns<'_, '_>) -> Option<Record> {
+    let (card, counter) = (c.card()?, OfflineCounter(c.int()?));
+    Some(Record::Resolution(card, counter, SamTerminal(c.array()?), TermSeq(c.int()?)))
+}
+
 pub(super) fn alert(c: &mut Columns<'_, '_>) -> Option<Record> {
     let number = AlertNo(c.int()?);
     let (at, kind) = (Wall(c.int()?), AlertKind::from_number(c.int()?)?);
@@ -382,38 +400,6 @@ pub(super) fn link_of(c: &mut Columns<'_, '_>) -> Option<Link> {
         next_transaction: TransactionSeq(c.int()?),
         hash: c.array()?,
     })
-}
-
-fn sam(connection: &Connection, number: SamTerminal) -> Result<Option<Record>, StoreFault> {
-    let sql = "SELECT since, terminal, merchant FROM sams WHERE number = ?1 ORDER BY since";
-    let mut statement = connection.prepare_cached(sql).map_err(|error| super::fault(&error))?;
-    let mut rows = statement.query([number.0]).map_err(|error| super::fault(&error))?;
-    let mut assignments = Vec::new();
-    while let Some(row) = rows.next().map_err(|error| super::fault(&error))? {
-        let mut c = Columns::new(row);
-        let mut read = || {
-            let since = c.moment()?;
-            let place = match (c.some_text()?, c.some_text()?) {
-                (Some(terminal), Some(merchant)) => {
-                    Some((TerminalId::from_text(terminal)?, MerchantId::from_text(merchant)?))
-                }
-                _ => None,
-            };
-            Some((since, place))
-        };
-        assignments.push(read().ok_or(damaged("sams"))?);
-    }
-    Ok((!assignments.is_empty()).then_some(Record::Sam(Sam { number, assignments })))
-}
-
-/// An account's row, and the newest transfer that it counts.
-pub(super) fn account_through(
-    connection: &Connection,
-    of: AccountId,
-) -> Result<Option<(Account, TransferSeq)>, StoreFault> {
-    let sql = "SELECT * FROM accounts WHERE id = ?1";
-    let read = |c: &mut Columns<'_, '_>| Some((account(c)?, TransferSeq(c.int()?)));
-    one(connection, sql, [super::write::id(of)], "accounts", read)
 }
 
 /// The record with this key.
@@ -464,6 +450,10 @@ pub(super) fn get(connection: &Connection, key: &Key) -> Result<Option<Record>, 
             let sql = "SELECT * FROM claims WHERE issuer = ?1 AND asn = ?2 AND counter = ?3";
             one(connection, sql, params![of.issuer.0, of.asn.0, counter.0], "claims", claim)
         }
+        Key::Resolution(of, counter) => {
+            let sql = "SELECT * FROM resolutions WHERE issuer = ?1 AND asn = ?2 AND counter = ?3";
+            one(connection, sql, params![of.issuer.0, of.asn.0, counter.0], "resolutions", resolution)
+        }
         Key::Link(number) => {
             let sql = "SELECT * FROM links WHERE number = ?1";
             one(connection, sql, [int(number.0)], "links", |c| link_of(c).map(Record::Link))
@@ -473,7 +463,7 @@ pub(super) fn get(connection: &Connection, key: &Key) -> Result<Option<Record>, 
         }
         Key::Usage(of) => super::limits::usage(connection, *of),
         Key::Shares(of) => super::limits::shares(connection, *of),
-        registered => get_registered(connection, registered),
+        registered => super::registered::get(connection, registered),
     }
 }
 
@@ -495,57 +485,14 @@ fn closed_identity(connection: &Connection, identity: &Identity) -> Result<Optio
     })
 }
 
-/// The records that operators make.
-fn get_registered(connection: &Connection, key: &Key) -> Result<Option<Record>, StoreFault> {
-    use super::write::text;
-    match key {
-        Key::Upload(terminal, number, item) => {
-            let sql = "SELECT item FROM uploads WHERE terminal = ?1 AND number = ?2 AND key = ?3";
-            let bytes = terminal.to_bytes();
-            let params = params![text(&bytes), number.0, codec::key_bytes(item)];
-            let read = |c: &mut Columns<'_, '_>| {
-                codec::item(c.bytes()?).map(|item| Record::Upload(*terminal, *number, item))
-            };
-            one(connection, sql, params, "uploads", read)
-        }
-        Key::Issuer(of) => {
-            let sql = "SELECT * FROM issuers WHERE id = ?1";
-            one(connection, sql, [of.0], "issuers", |c| issuer(c).map(Record::Issuer))
-        }
-        Key::Merchant(of) => {
-            let sql = "SELECT * FROM merchants WHERE id = ?1";
-            one(connection, sql, [text(&of.to_bytes())], "merchants", |c| {
-                let (id, number) = (c.merchant()?, MerchantNumber(c.int()?));
-                let (name, currency) = (c.text()?.to_owned(), c.currency()?);
-                Some(Record::Merchant(Merchant { id, number, name, currency }))
-            })
-        }
-        Key::Terminal(of) => {
-            let sql = "SELECT * FROM terminals WHERE id = ?1";
-            one(connection, sql, [text(&of.to_bytes())], "terminals", |c| {
-                let (id, merchant, acquirer) = (c.terminal()?, c.merchant()?, AcquirerId(c.int()?));
-                let (open, newest) = (c.some_int()?.map(BatchNo), BatchNo(c.int()?));
-                Some(Record::Terminal(Terminal { id, merchant, acquirer, open, newest }))
-            })
-        }
-        Key::Sam(number) => sam(connection, *number),
-        Key::Payer(token) => {
-            let sql = "SELECT token, account FROM payers WHERE token = ?1";
-            one(connection, sql, [token.0], "payers", |c| {
-                Some(Record::Payer(PayerToken(c.array()?), c.account()?))
-            })
-        }
-        Key::Arrival(reference) => {
-            let sql = "SELECT transfer FROM arrivals WHERE reference = ?1";
-            one(connection, sql, [reference.cast_signed()], "arrivals", |c| {
-                Some(Record::Arrival(*reference, TransferSeq(c.int()?)))
-            })
-        }
-        Key::Registry => one(connection, "SELECT issuers, merchants FROM registry", [], "registry", |c| {
-            Some(Record::Registry(Registry { issuers: c.int()?, merchants: c.int()? }))
-        }),
-        _ => Ok(None),
-    }
+/// An account's row, and the newest transfer that it counts.
+pub(super) fn account_through(
+    connection: &Connection,
+    of: AccountId,
+) -> Result<Option<(Account, TransferSeq)>, StoreFault> {
+    let sql = "SELECT * FROM accounts WHERE id = ?1";
+    let read = |c: &mut Columns<'_, '_>| Some((account(c)?, TransferSeq(c.int()?)));
+    one(connection, sql, [super::write::id(of)], "accounts", read)
 }
 
 /// Open holds whose time is up.

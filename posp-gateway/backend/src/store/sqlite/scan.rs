@@ -82,6 +82,17 @@ pub(super) fn scan(
             };
             all(connection, sql, params, "uploads", read, visit)
         }
+        Scan::DenyList(after) => {
+            let sql =
+                "SELECT * FROM cards WHERE deny_version > ?1 AND deny_version > 0 ORDER BY deny_version";
+            all(connection, sql, [after.0], "cards", |c| card(c).map(Record::Card), visit)
+        }
+        Scan::Gaps(before) => {
+            let sql = "SELECT * FROM cards WHERE gap_since IS NOT NULL AND gap_since < ?1
+                       ORDER BY gap_since, issuer, asn";
+            all(connection, sql, [before.0], "cards", |c| card(c).map(Record::Card), visit)
+        }
+        Scan::After(kind, key) => super::pages::after(connection, kind, key.as_ref(), visit),
         Scan::Alerts => {
             all(connection, "SELECT * FROM alerts ORDER BY number DESC", [], "alerts", alert, visit)
         }

@@ -57,9 +57,12 @@ fn a_newer_schema_and_another_programs_file_are_refused() {
     let (_folder, path) = place();
     drop(ledger(&path));
     let raw = Connection::open(&path).unwrap();
-    raw.pragma_update(None, "user_version", MIGRATIONS.len() + 1).unwrap();
+    raw.pragma_update(None, "user_version", 99).unwrap();
     drop(raw);
-    assert_eq!(SqliteStore::open(&path).err(), Some(StoreFault::Newer { found: 4, known: 3 }));
+    assert_eq!(
+        SqliteStore::open(&path).err(),
+        Some(StoreFault::Newer { found: 99, known: MIGRATIONS.len() as u32 })
+    );
     let other = path.with_extension("other");
     let raw = Connection::open(&other).unwrap();
     raw.execute_batch("CREATE TABLE music (title TEXT)").unwrap();
@@ -175,4 +178,52 @@ fn a_backup_opens_and_holds_the_same() {
     let mut restored = Ledger::new(SqliteStore::open(&copy).unwrap());
     assert_eq!(available(&mut restored), 100);
     assert!(ledger.store().backup(&copy).is_err(), "a backup never overwrites");
+}
+
+#[test]
+fn cards_of_schema_1_are_brought_forward_with_their_counters_and_gaps() {
+    use crate::api::{Backend, CardStatus, Query, Report};
+    use crate::store::DenyVersion;
+    let (_folder, path) = place();
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(MIGRATIONS[0]).unwrap();
+    raw.execute_batch(include_str!("fixtures/schema-1-cards.sql")).unwrap();
+    raw.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    raw.pragma_update(None, "user_version", 1).unwrap();
+    drop(raw);
+    let keys = keys::SoftKeys::in_memory(Box::new(|out| {
+        out.fill(1);
+        Ok(())
+    }));
+    let mut engine =
+        crate::Engine::new(SqliteStore::open(&path).unwrap(), std::sync::Arc::new(keys.unwrap()));
+    let Report::Audit(report) = engine.query(&Query::Audit).unwrap() else { panic!("no audit") };
+    assert_eq!(report.exceptions, []);
+    let mut cards = Vec::new();
+    let collect: Visit<'_> = &mut |record| {
+        if let Record::Card(card) = record {
+            cards.push(card);
+        }
+        ControlFlow::Continue(())
+    };
+    engine.store().scan(Scan::Cards, collect).unwrap();
+    // The first used counters 0, 1 (paid by policy), 2 and 4; the second is the cloned one.
+    assert_eq!((cards[0].claimed, cards[0].missing(), cards[0].gap_since.is_some()), (4, 1, true));
+    assert_eq!((cards[0].status, cards[0].deny_version), (CardStatus::Active, DenyVersion(0)));
+    assert_eq!((cards[1].claimed, cards[1].missing(), cards[1].gap_since), (1, 0, None));
+    assert_eq!((cards[1].status, cards[1].deny_version), (CardStatus::Denied, DenyVersion(1)));
+    let count = |kind, store: &mut SqliteStore| {
+        let mut count = 0;
+        let visit: Visit<'_> = &mut |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        };
+        store.scan(Scan::After(kind, None), visit).unwrap();
+        count
+    };
+    let store = engine.store();
+    assert_eq!(
+        (count(crate::store::Kind::Claim, store), count(crate::store::Kind::Resolution, store)),
+        (4, 1)
+    );
 }

@@ -70,6 +70,11 @@ pub(super) fn put(connection: &Connection, record: &Record) -> Result<(), StoreF
             "INSERT INTO claims VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
             params![card.issuer.0, card.asn.0, counter.0, sam.0, seq.0],
         ),
+        Record::Resolution(card, counter, sam, seq) => run(
+            connection,
+            "INSERT INTO resolutions VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+            params![card.issuer.0, card.asn.0, counter.0, sam.0, seq.0],
+        ),
         Record::Alert(number, alert) => put_alert(connection, *number, alert),
         Record::Link(link) => put_link(connection, link),
         Record::Limit(limit) => super::limits::put_limit(connection, limit),
@@ -159,9 +164,9 @@ fn put_registered(connection: &Connection, record: &Record) -> rusqlite::Result<
         ),
         Record::Registry(registry) => run(
             connection,
-            "INSERT INTO registry VALUES (1, ?1, ?2)
-             ON CONFLICT DO UPDATE SET issuers = excluded.issuers, merchants = excluded.merchants",
-            params![registry.issuers, registry.merchants],
+            "INSERT INTO registry VALUES (1, ?1, ?2, ?3) ON CONFLICT DO UPDATE
+             SET issuers = excluded.issuers, merchants = excluded.merchants, deny = excluded.deny",
+            params![registry.issuers, registry.merchants, registry.deny.0],
         ),
         _ => Ok(()),
     }
@@ -289,11 +294,13 @@ fn put_batch(connection: &Connection, batch: &BatchRecord) -> rusqlite::Result<(
 fn put_card(connection: &Connection, card: &Card) -> rusqlite::Result<()> {
     run(
         connection,
-        "INSERT INTO cards VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO UPDATE SET
+        "INSERT INTO cards VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+         ON CONFLICT DO UPDATE SET
          key_version = excluded.key_version, funding = excluded.funding, denied = excluded.denied,
          next_online = excluded.next_online, open_load = excluded.open_load,
          newest_counter = excluded.newest_counter, newest_balance = excluded.newest_balance,
-         loaded = excluded.loaded, spent = excluded.spent",
+         loaded = excluded.loaded, spent = excluded.spent, claimed = excluded.claimed,
+         gap_since = excluded.gap_since, deny_version = excluded.deny_version",
         params![
             card.id.issuer.0,
             card.id.asn.0,
@@ -305,7 +312,10 @@ fn put_card(connection: &Connection, card: &Card) -> rusqlite::Result<()> {
             card.newest.map(|(counter, _)| counter.0),
             card.newest.map(|(_, balance)| balance.0),
             int(card.loaded),
-            int(card.spent)
+            int(card.spent),
+            card.claimed,
+            card.gap_since.map(|since| since.0),
+            card.deny_version.0
         ],
     )
 }
