@@ -40,21 +40,49 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     while bench.sent < PRELOAD {
         bench.commit()?;
     }
-    let (began, before) = (Instant::now(), bench.sent);
+    bench.engine.store().checkpoint()?;
+    let length = std::fs::metadata(&path)?.len();
+    let (began, before, written, cpu) = (Instant::now(), bench.sent, written()?, cpu_ticks()?);
     let mut commits = Vec::new();
     while began.elapsed() < MEASURED {
         let commit = Instant::now();
         bench.commit()?;
         commits.push(commit.elapsed());
     }
-    let rate = f64::from(bench.sent - before) / began.elapsed().as_secs_f64();
+    let count = f64::from(bench.sent - before);
+    let rate = count / began.elapsed().as_secs_f64();
+    let cpu = (cpu_ticks()? - cpu) as f64 / TICKS_PER_SECOND * 1e6 / count;
+    bench.engine.store().checkpoint()?;
+    let written = (self::written()? - written) as f64 / count;
+    let kept = (std::fs::metadata(&path)?.len() - length) as f64 / count;
     let work = "online purchase decided and durable on SQLite, 512 a commit, 1M before";
     let millis = |times: &mut [Duration], at| percentile(times, at).as_secs_f64() * 1e3;
     Ok(vec![
         Row::new("B3/engine", work, rate, Unit::PerSecond),
         Row::new("B3/engine-commit", "one commit of 512", millis(&mut commits, 50), Unit::Millis).at(50),
         Row::new("B3/engine-commit", "one commit of 512", millis(&mut commits, 99), Unit::Millis).at(99),
+        Row::new("B3/engine-cpu", "processor time of one purchase", cpu, Unit::Micros),
+        Row::new("B3/engine-kept", "what the ledger's file grows by for one purchase", kept, Unit::Bytes),
+        Row::new("B3/engine-written", "what reaches the disk for one purchase", written, Unit::Bytes),
     ])
+}
+
+/// Units of processor time in `/proc` (proc(5): `sysconf(_SC_CLK_TCK)`, 100 on every Linux we run on).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Processor time of this process so far.
+fn cpu_ticks() -> anyhow::Result<u64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit_once(')').context("/proc/self/stat")?.1;
+    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
+    Ok(times.next().context("utime")?? + times.next().context("stime")??)
+}
+
+/// Bytes that this process has sent to disks so far.
+fn written() -> anyhow::Result<u64> {
+    let io = std::fs::read_to_string("/proc/self/io")?;
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).context("/proc/self/io")?;
+    Ok(line.trim().parse()?)
 }
 
 struct Bench {
