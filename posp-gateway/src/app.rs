@@ -218,7 +218,8 @@ impl App<'_> {
         })?;
         let keys = Arc::new(keys);
         let shared: Arc<dyn KeyModule> = Arc::<SoftKeys>::clone(&keys);
-        Ok((Box::new(Engine::new(store, shared)), keys))
+        let engine = Engine::new(store, shared).with_policy(settings.preauthorisation.policy());
+        Ok((Box::new(engine), keys))
     }
 
     /// An operation: by the running gateway if there is one, else over the store itself.

@@ -1,6 +1,7 @@
 //! The gateway's configuration: `posp-gateway.toml` (see `default.toml`), paths meant from where it is.
 
 use crate::access::Limits;
+use backend::Policy;
 use console::{Failure, code};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de};
@@ -26,6 +27,9 @@ pub struct Settings {
     /// Limits of connections.
     #[serde(default)]
     pub limits: LimitSettings,
+    /// What pre-authorisations may hold and take.
+    #[serde(default)]
+    pub preauthorisation: PreauthorisationSettings,
     /// Logs.
     #[serde(default)]
     pub log: LogSettings,
@@ -114,6 +118,31 @@ impl LimitSettings {
     }
 }
 
+/// `[preauthorisation]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PreauthorisationSettings {
+    hold_days: u16,
+    over_percent: u8,
+}
+
+impl Default for PreauthorisationSettings {
+    fn default() -> Self {
+        Self { hold_days: 30, over_percent: 15 }
+    }
+}
+
+impl PreauthorisationSettings {
+    /// As the backend takes them.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy {
+            preauthorisation_ms_max: u64::from(self.hold_days.clamp(1, 365)) * 86_400_000,
+            over_completion_percent: self.over_percent.min(100),
+        }
+    }
+}
+
 /// `[log]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -180,6 +209,7 @@ mod tests {
         assert_eq!(settings.data.database, folder.path().join("gateway.db"));
         assert_eq!(settings.gateway.public, "127.0.0.1:8583");
         assert_eq!(settings.limits.limits(), Limits::default());
+        assert_eq!(settings.preauthorisation.policy(), Policy::default());
         assert_eq!(settings.log.filter, LogSettings::default().filter);
         let environment = [("TAPLINE_GATEWAY__GATEWAY__LISTEN".to_owned(), "127.0.0.1:9000".to_owned())];
         assert_eq!(Settings::load(&path, environment).unwrap().gateway.public, "127.0.0.1:9000");

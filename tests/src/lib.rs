@@ -11,6 +11,7 @@ pub mod ascii_1987;
 pub mod bench;
 pub mod daemon;
 pub mod demo;
+pub mod online;
 pub mod outlet;
 pub mod python;
 pub mod shop;

@@ -5,8 +5,8 @@ use backend::api::{HostBody, LoadSource, Original, PayerToken};
 use keys::KeyModule;
 use protocol::iso8583::f58::{LoadRequest, TransactionRecord};
 use protocol::iso8583::typed::{
-    self, Batch, ManagementCode, ProcessingCode, PurseField, ResponseCode, RetrievalReference,
-    SettlementTotals,
+    self, Batch, Condition, ManagementCode, ProcessingCode, PurseField, ResponseCode, RetrievalReference,
+    SettlementTotals, TransactionKind,
 };
 use protocol::iso8583::{FieldError, FieldNo, Message, Mti};
 use protocol::money::{Amount, CardAmount};
@@ -28,15 +28,85 @@ impl From<FieldError> for Refused {
 /// The request that a message makes.
 pub(crate) fn of(keys: &dyn KeyModule, message: &Message<'_>, batch: &Batch) -> Result<HostBody, Refused> {
     match message.mti() {
+        Mti::AUTHORISATION => authorisation(keys, message, batch),
+        Mti::FINANCIAL if is_pre_authorised(message, batch)? => completion(keys, message, batch, false),
+        Mti::ADVICE if is_pre_authorised(message, batch)? => completion(keys, message, batch, true),
         Mti::FINANCIAL => financial(keys, message),
         Mti::ADVICE => advice(message),
         Mti::UPLOAD => upload(message, batch),
+        Mti::REVERSAL | Mti::REVERSAL_REPEAT if NOT_REVERSIBLE.contains(&batch.kind) => Err(INVALID),
         Mti::REVERSAL | Mti::REVERSAL_REPEAT => {
             Ok(HostBody::Reversal { amount: amount(message)?, reason: message.need()? })
         }
         Mti::SETTLEMENT if batch.code == Some(ManagementCode::SETTLEMENT) => {
             let totals: SettlementTotals = message.need()?;
             Ok(HostBody::Settle { totals: asked_totals(&totals).ok_or(FORMAT)? })
+        }
+        _ => Err(INVALID),
+    }
+}
+
+/// What the table of `posp.md` section 3 calls not reversible. Refused here, so that no tombstone waits for it.
+const NOT_REVERSIBLE: [TransactionKind; 4] = [
+    TransactionKind::BALANCE,
+    TransactionKind::REFUND,
+    TransactionKind::COMPLETION_ADVICE,
+    TransactionKind::OFFLINE,
+];
+/// 60.1 of what is done to a pre-authorisation.
+const PRE_AUTHORISED: [TransactionKind; 5] = [
+    TransactionKind::PRE_AUTHORISATION,
+    TransactionKind::PRE_AUTHORISATION_VOID,
+    TransactionKind::COMPLETION,
+    TransactionKind::COMPLETION_VOID,
+    TransactionKind::COMPLETION_ADVICE,
+];
+
+/// Whether a message is about a pre-authorisation: field 25 and 60.1 must tell the same, or a completion could pass for a purchase.
+fn is_pre_authorised(message: &Message<'_>, batch: &Batch) -> Result<bool, Refused> {
+    let condition = message.get::<Condition>()? == Some(Condition::PRE_AUTHORISATION);
+    if condition == PRE_AUTHORISED.contains(&batch.kind) { Ok(condition) } else { Err(FORMAT) }
+}
+
+/// 0100.
+fn authorisation(keys: &dyn KeyModule, message: &Message<'_>, batch: &Batch) -> Result<HostBody, Refused> {
+    if !is_pre_authorised(message, batch)? {
+        return Err(INVALID);
+    }
+    match (message.need::<ProcessingCode>()?, batch.kind) {
+        (ProcessingCode::PRE_AUTHORISATION, TransactionKind::PRE_AUTHORISATION) => {
+            Ok(HostBody::PreAuthorise { payer: payer(keys, message)?, amount: amount(message)? })
+        }
+        (ProcessingCode::REFUND, TransactionKind::PRE_AUTHORISATION_VOID) => {
+            Ok(HostBody::PreAuthorisationVoid { original: original(message)?, amount: amount(message)? })
+        }
+        _ => Err(INVALID),
+    }
+}
+
+/// 0200 and 0220 under condition 06.
+fn completion(
+    keys: &dyn KeyModule,
+    message: &Message<'_>,
+    batch: &Batch,
+    advice: bool,
+) -> Result<HostBody, Refused> {
+    let told = if advice { TransactionKind::COMPLETION_ADVICE } else { TransactionKind::COMPLETION };
+    match (message.need::<ProcessingCode>()?, batch.kind) {
+        (ProcessingCode::PURCHASE, kind) if kind == told => {
+            let original = original(message)?;
+            if original.authorisation.is_none() {
+                return Err(FORMAT);
+            }
+            Ok(HostBody::Complete {
+                payer: payer(keys, message)?,
+                original,
+                amount: amount(message)?,
+                advice,
+            })
+        }
+        (ProcessingCode::REFUND, TransactionKind::COMPLETION_VOID) if !advice => {
+            Ok(HostBody::CompletionVoid { original: original(message)?, amount: amount(message)? })
         }
         _ => Err(INVALID),
     }
@@ -107,7 +177,7 @@ fn amount(message: &Message<'_>) -> Result<Amount, Refused> {
     message.amount()?.ok_or(FORMAT)
 }
 
-/// F37, F61, or both.
+/// F37, F61, or both; and F38, where the message has it.
 fn original(message: &Message<'_>) -> Result<Original, Refused> {
     let reference: Option<RetrievalReference> = message.get()?;
     let trace = message.get::<typed::Original>()?.map(|original| (original.batch, original.trace));

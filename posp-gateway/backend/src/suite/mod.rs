@@ -4,6 +4,7 @@ mod cards;
 mod chain;
 mod crash;
 mod day;
+mod limits;
 mod preauthorisation;
 mod tamper;
 mod world;
@@ -88,6 +89,9 @@ on_every_store! {
     preauthorisation::a_reversed_completion_never_was
     preauthorisation::a_completion_taken_back_when_the_money_is_gone_leaves_nothing_held
     preauthorisation::an_advice_completes_and_is_taken_back_by_a_refund_alone
+    limits::amount_sum_and_count_are_refused_with_their_codes_and_a_new_day_begins_anew
+    limits::who_is_not_there_has_no_limit
+    limits::a_void_gives_back_and_its_reversal_counts_again_beyond_the_limit
     cards::a_load_is_held_confirmed_by_the_card_and_posted_once
     cards::a_reversed_load_stays_disputed_until_the_card_speaks
     cards::a_load_request_at_the_same_counter_releases_the_one_before
