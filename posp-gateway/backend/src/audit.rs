@@ -5,24 +5,31 @@
 //! - identities are unique, and the states of transactions agree with their transfers;
 //! - every booked offline record has its transfer;
 //! - per card, conservation: `balance_after(n) = Σ loads up to some online counter m − Σ debits ≤ n`, m never falling as n grows.
+//!
+//! Rows are read in pages and forgotten. What is remembered grows with accounts, open holds and one card at a time, and with two bits per hold; identities
+//! are compared a million at a time, in as many passes as that takes.
 
+mod chain;
 mod conservation;
+mod pages;
 
+use self::pages::{Pages, Resolved};
 use crate::accounts::chart::Book;
-use crate::accounts::ledger::Derivation;
-use crate::accounts::{Account, AccountId, Hold, HoldState, Totals, TransactionSeq, Transfer, TransferSeq};
+use crate::accounts::{Account, AccountId, Hold, HoldState, Totals, Transfer, TransferSeq};
 use crate::api::Identity;
 use crate::report::{AuditException, AuditReport, FloatLine};
 use crate::store::{
-    CommitNo, GatewayNo, Link, LinkHash, Linked, OfflineRecord, Record, RecordStanding, Scan, Store,
-    StoreFault, Transaction, TransactionKind, TransactionState,
+    Key, Kind, OfflineRecord, Record, RecordStanding, Scan, Store, StoreFault, Transaction, TransactionKind,
+    TransactionState,
 };
-use protocol::money::Currency;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
 
 /// Most exceptions listed; after so many a person has enough to do.
 const EXCEPTIONS_MAX: usize = 10_000;
+/// Most identities compared in one pass over the transactions.
+const IDENTITIES_MAX: u64 = 1 << 20;
 
 /// Runs the audit.
 ///
@@ -30,44 +37,26 @@ const EXCEPTIONS_MAX: usize = 10_000;
 /// The store failed.
 pub(crate) fn run<S: Store>(store: &mut S) -> Result<AuditReport, StoreFault> {
     let mut report = AuditReport::default();
-    let transfers = transfers(store, &mut report)?;
-    let (rows, digests) = transactions(store, &mut report, &transfers)?;
-    links(store, &mut report, &transfers, (&rows, &digests))?;
-    holds(store, &mut report, &transfers)?;
-    balances(store, &mut report, &transfers)?;
-    records(store, &mut report, &transfers)?;
+    let moved = chain::follow(store, &mut report)?;
+    transactions(store, &mut report, &moved.resolved)?;
+    holds(store, &mut report, &moved)?;
+    balances(store, &mut report, &moved.sums)?;
+    records(store, &mut report)?;
     conservation::cards(store, &mut report)?;
-    report.exceptions.truncate(EXCEPTIONS_MAX);
     Ok(report)
 }
 
 /// What going through the transfers leaves behind.
-struct Transfers {
-    rows: Rows,
+struct Moved {
     sums: HashMap<AccountId, Totals>,
-    resolved: HashMap<TransferSeq, HoldState>,
-    open: HashMap<TransferSeq, u64>,
-    by_seq: HashMap<TransferSeq, Transfer>,
+    resolved: Resolved,
+    open: BTreeSet<TransferSeq>,
 }
 
-/// Numbers that must follow each other without a gap, gateway by gateway.
-#[derive(Default)]
-struct Rows {
-    /// The number after the last one seen of each gateway.
-    next: BTreeMap<GatewayNo, u64>,
-}
-
-impl Rows {
-    /// The number that should have come in this one's place, if it is another one.
-    fn follow(&mut self, number: u64) -> Option<u64> {
-        let gateway = GatewayNo::of(number);
-        let expected = self.next.insert(gateway, number.saturating_add(1)).unwrap_or(gateway.first());
-        (expected != number).then_some(expected)
-    }
-
-    /// The number after the last one of this gateway.
-    fn end(&self, gateway: GatewayNo) -> u64 {
-        self.next.get(&gateway).copied().unwrap_or(gateway.first())
+/// Lists what is wrong, as far as a person can read on.
+fn found(report: &mut AuditReport, exception: AuditException) {
+    if report.exceptions.len() < EXCEPTIONS_MAX {
+        report.exceptions.push(exception);
     }
 }
 
@@ -79,158 +68,47 @@ fn each<S: Store>(store: &mut S, scan: Scan, mut visit: impl FnMut(Record)) -> R
     })
 }
 
-fn transfers<S: Store>(store: &mut S, report: &mut AuditReport) -> Result<Transfers, StoreFault> {
-    use crate::accounts::TransferKind;
-    let mut derivation = Derivation::default();
-    let mut sums = HashMap::new();
-    let mut resolved = HashMap::new();
-    let mut by_seq = HashMap::new();
-    let mut turnover: BTreeMap<Currency, u128> = BTreeMap::new();
-    let mut rows = Rows::default();
-    each(store, Scan::TRANSFERS, |record| {
-        let Record::Transfer(transfer) = record else { return };
-        report.transfers = report.transfers.saturating_add(1);
-        if let Some(missing) = rows.follow(transfer.seq.0) {
-            report.exceptions.push(AuditException::MissingTransfer(TransferSeq(missing)));
-        }
-        if derivation.apply(&transfer, &mut sums, true).is_none() {
-            report.exceptions.push(AuditException::Contradiction(transfer.seq));
-        }
-        match transfer.kind {
-            TransferKind::Post { of } => drop(resolved.insert(of, HoldState::Posted)),
-            TransferKind::Void { of } => drop(resolved.insert(of, HoldState::Voided)),
-            TransferKind::Expire { of } => drop(resolved.insert(of, HoldState::Expired)),
-            TransferKind::Posted | TransferKind::Pending { .. } => {}
-        }
-        if matches!(transfer.kind, TransferKind::Posted | TransferKind::Post { .. }) {
-            let sum = turnover.entry(transfer.amount.currency()).or_default();
-            *sum = sum.saturating_add(u128::from(transfer.amount.minor()));
-        }
-        by_seq.insert(transfer.seq, transfer);
-    })?;
-    report.exceptions.extend(derivation.unmatched().map(AuditException::Contradiction));
-    report.turnover = turnover.into_iter().collect();
-    Ok(Transfers { rows, sums, resolved, open: derivation.open().clone(), by_seq })
-}
-
-/// The identities, and the transactions by number for the chain.
+/// Identities are unique, and states agree with their holds.
 fn transactions<S: Store>(
     store: &mut S,
     report: &mut AuditReport,
-    transfers: &Transfers,
-) -> Result<(Rows, HashMap<TransactionSeq, Transaction>), StoreFault> {
-    let mut seen: HashMap<Identity, TransactionSeq> = HashMap::new();
-    let mut by_seq = HashMap::new();
-    let mut rows = Rows::default();
-    each(store, Scan::TRANSACTIONS, |record| {
-        let Record::Transaction(transaction) = record else { return };
-        report.transactions = report.transactions.saturating_add(1);
-        if let Some(missing) = rows.follow(transaction.seq.0) {
-            report.exceptions.push(AuditException::MissingTransaction(TransactionSeq(missing)));
-        }
-        if let Some(first) = seen.insert(transaction.identity, transaction.seq) {
-            report.exceptions.push(AuditException::DuplicateIdentity(first, transaction.seq));
-        }
-        if !state_agrees(&transaction, transfers) {
-            report.exceptions.push(AuditException::TransactionState(transaction.seq));
-        }
-        by_seq.insert(transaction.seq, *transaction);
-    })?;
-    Ok((rows, by_seq))
-}
-
-/// One gateway's chain as far as it was followed.
-struct Chain {
-    newest: Linked,
-    next: (TransferSeq, TransactionSeq),
-}
-
-impl Chain {
-    const fn of(gateway: GatewayNo) -> Self {
-        let first = gateway.first();
-        Self { newest: Linked::before(gateway), next: (TransferSeq(first), TransactionSeq(first)) }
-    }
-}
-
-/// Every chain, every link from its first: its hash over the rows that the commit appended; and at its end no row is missing or left over.
-fn links<S: Store>(
-    store: &mut S,
-    report: &mut AuditReport,
-    transfers: &Transfers,
-    (rows, transactions): (&Rows, &HashMap<TransactionSeq, Transaction>),
+    resolved: &Resolved,
 ) -> Result<(), StoreFault> {
-    let mut chains: BTreeMap<GatewayNo, Chain> = BTreeMap::new();
-    each(store, Scan::Links(CommitNo(0)), |record| {
-        let Record::Link(link) = record else { return };
-        let gateway = link.number.gateway();
-        let chain = chains.entry(gateway).or_insert_with(|| Chain::of(gateway));
-        report.commits = report.commits.saturating_add(1);
-        let expected = CommitNo(chain.newest.number.0.saturating_add(1));
-        if link.number != expected {
-            report.exceptions.push(AuditException::MissingCommit(expected));
-        }
-        let follows = (link.first_transfer, link.first_transaction) == chain.next;
-        if !follows || derived_hash(&link, &chain.newest.hash, transfers, transactions) != Some(link.hash) {
-            report.exceptions.push(AuditException::BrokenLink(link.number));
-        }
-        chain.newest = Linked { number: link.number, hash: link.hash };
-        chain.next = (link.next_transfer, link.next_transaction);
-    })?;
-    // Rows and this store's own heads may name a gateway whose whole chain is gone.
-    let heads = store.heads();
-    let own = GatewayNo::of(heads.transfer.0);
-    for gateway in transfers.rows.next.keys().chain(rows.next.keys()).chain([&own]) {
-        chains.entry(*gateway).or_insert_with(|| Chain::of(*gateway));
-    }
-    for (gateway, chain) in &chains {
-        let after = CommitNo(chain.newest.number.0.saturating_add(1));
-        let (transfer, transaction) = (transfers.rows.end(*gateway), rows.end(*gateway));
-        if transfer < chain.next.0.0 {
-            report.exceptions.push(AuditException::MissingTransfer(TransferSeq(transfer)));
-        }
-        if transaction < chain.next.1.0 {
-            report.exceptions.push(AuditException::MissingTransaction(TransactionSeq(transaction)));
-        }
-        let beyond = transfer > chain.next.0.0 || transaction > chain.next.1.0;
-        let behind = own == *gateway
-            && (heads.link.is_some_and(|head| head != chain.newest)
-                || chain.next != (heads.transfer, heads.transaction));
-        if beyond || behind {
-            report.exceptions.push(AuditException::MissingCommit(after));
-        }
-        if chain.newest.number != CommitNo(gateway.base()) {
-            report.heads.push((chain.newest.number, chain.newest.hash));
-        }
+    let passes = report.transactions.div_ceil(IDENTITIES_MAX).max(1);
+    for pass in 0..passes {
+        let mut seen = HashMap::new();
+        each(store, Scan::TRANSACTIONS, |record| {
+            let Record::Transaction(transaction) = record else { return };
+            if pass == 0 && !state_agrees(&transaction, resolved) {
+                found(report, AuditException::TransactionState(transaction.seq));
+            }
+            if turn_of(&transaction.identity, passes) != pass {
+                return;
+            }
+            if let Some(first) = seen.insert(transaction.identity, transaction.seq) {
+                found(report, AuditException::DuplicateIdentity(first, transaction.seq));
+            }
+        })?;
     }
     Ok(())
 }
 
-fn derived_hash(
-    link: &Link,
-    previous: &[u8; 32],
-    transfers: &Transfers,
-    transactions: &HashMap<TransactionSeq, Transaction>,
-) -> Option<[u8; 32]> {
-    let mut moved = LinkHash::new();
-    for seq in link.first_transfer.0..link.next_transfer.0 {
-        moved.transfer(transfers.by_seq.get(&TransferSeq(seq))?);
-    }
-    let mut decided = LinkHash::new();
-    for seq in link.first_transaction.0..link.next_transaction.0 {
-        decided.transaction(transactions.get(&TransactionSeq(seq))?);
-    }
-    Some(link.seal(moved, decided, previous))
+/// In which pass an identity is compared.
+fn turn_of(identity: &Identity, passes: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    identity.hash(&mut hasher);
+    hasher.finish().checked_rem(passes).unwrap_or(0)
 }
 
 /// Whether a purchase's state agrees with its hold.
-fn state_agrees(transaction: &Transaction, transfers: &Transfers) -> bool {
+fn state_agrees(transaction: &Transaction, resolved: &Resolved) -> bool {
     let (TransactionKind::Purchase | TransactionKind::PreAuthorisation, Some(hold)) =
         (transaction.kind, transaction.transfer)
     else {
         return true;
     };
     let paid = transaction.kind == TransactionKind::Purchase;
-    let state = transfers.resolved.get(&hold).copied().unwrap_or(HoldState::Open);
+    let state = resolved.get(hold);
     match transaction.state {
         TransactionState::Authorised => state == HoldState::Open,
         TransactionState::Voided => state == HoldState::Voided,
@@ -246,51 +124,57 @@ fn state_agrees(transaction: &Transaction, transfers: &Transfers) -> bool {
     }
 }
 
-fn holds<S: Store>(store: &mut S, report: &mut AuditReport, transfers: &Transfers) -> Result<(), StoreFault> {
+fn holds<S: Store>(store: &mut S, report: &mut AuditReport, moved: &Moved) -> Result<(), StoreFault> {
+    let (mut holds, mut transfers) = (Pages::of(Kind::Hold), Pages::of(Kind::Transfer));
     let mut open = 0usize;
-    each(store, Scan::Holds, |record| {
-        let Record::Hold(hold) = record else { return };
-        if !hold_agrees(&hold, transfers) {
-            report.exceptions.push(AuditException::Hold(hold.seq));
+    while let Some(Record::Hold(hold)) = holds.next(store)? {
+        let before = |record: &Record| matches!(record, Record::Transfer(it) if it.seq < hold.seq);
+        while transfers.next_if(store, before)?.is_some() {}
+        let pending = match transfers.peek(store)? {
+            Some(Record::Transfer(it)) if it.seq == hold.seq => Some(it),
+            _ => None,
+        };
+        if !hold_agrees(&hold, pending, &moved.resolved) {
+            found(report, AuditException::Hold(hold.seq));
         }
         open = open.saturating_add(usize::from(hold.state == HoldState::Open));
-    })?;
-    if open < transfers.open.len() {
+    }
+    if open < moved.open.len() {
         // A pending transfer whose state row is gone.
-        let lost = transfers.open.keys().min().copied().unwrap_or(TransferSeq(0));
-        report.exceptions.push(AuditException::Hold(lost));
+        let lost = moved.open.first().copied().unwrap_or(TransferSeq(0));
+        found(report, AuditException::Hold(lost));
     }
     Ok(())
 }
 
-fn hold_agrees(hold: &Hold, transfers: &Transfers) -> bool {
-    let Some(pending) = transfers.by_seq.get(&hold.seq) else { return false };
+fn hold_agrees(hold: &Hold, pending: Option<&Transfer>, resolved: &Resolved) -> bool {
+    let Some(pending) = pending else { return false };
     let same = (pending.debit, pending.credit, pending.amount) == (hold.debit, hold.credit, hold.amount);
-    let derived = transfers.resolved.get(&hold.seq).copied().unwrap_or(HoldState::Open);
-    same && derived == hold.state
+    same && resolved.get(hold.seq) == hold.state
 }
 
 fn balances<S: Store>(
     store: &mut S,
     report: &mut AuditReport,
-    transfers: &Transfers,
+    sums: &HashMap<AccountId, Totals>,
 ) -> Result<(), StoreFault> {
-    let mut known: HashMap<AccountId, Account> = HashMap::new();
+    let mut unknown: BTreeSet<AccountId> = sums.keys().copied().collect();
     each(store, Scan::Accounts, |record| {
-        let Record::Account(account) = record else { return };
-        let derived = transfers.sums.get(&account.id).copied().unwrap_or_default();
-        if account.flags.limited() && derived != account.running {
-            report.exceptions.push(AuditException::Balance(account.id));
+        let Record::Account(Account { id, flags, running, .. }) = record else { return };
+        let derived = sums.get(&id).copied().unwrap_or_default();
+        if flags.limited() && derived != running {
+            found(report, AuditException::Balance { account: id, derived, kept: Some(running) });
         }
-        known.insert(account.id, account);
+        unknown.remove(&id);
     })?;
-    for account in transfers.sums.keys().filter(|id| !known.contains_key(id)) {
-        report.exceptions.push(AuditException::Balance(*account));
+    for account in unknown {
+        let derived = sums.get(&account).copied().unwrap_or_default();
+        found(report, AuditException::Balance { account, derived, kept: None });
     }
     each(store, Scan::Issuers, |record| {
         let Record::Issuer(issuer) = record else { return };
         let float = Book::PurseFloat(issuer.number).id(issuer.currency);
-        let totals = transfers.sums.get(&float).copied().unwrap_or_default();
+        let totals = sums.get(&float).copied().unwrap_or_default();
         report.float.push(FloatLine {
             issuer: issuer.id,
             currency: issuer.currency,
@@ -300,31 +184,33 @@ fn balances<S: Store>(
     })
 }
 
-fn records<S: Store>(
-    store: &mut S,
-    report: &mut AuditReport,
-    transfers: &Transfers,
-) -> Result<(), StoreFault> {
-    each(store, Scan::Records, |record| {
-        let Record::Record(record) = record else { return };
+fn records<S: Store>(store: &mut S, report: &mut AuditReport) -> Result<(), StoreFault> {
+    let mut records = Pages::of(Kind::Record);
+    while let Some(Record::Record(record)) = records.next(store)? {
         report.records = report.records.saturating_add(1);
-        if !record_agrees(&record, transfers) {
+        let transfer = match record.transfer {
+            Some(seq) => match store.get(&Key::Transfer(seq))? {
+                Some(Record::Transfer(transfer)) => Some(transfer),
+                _ => None,
+            },
+            None => None,
+        };
+        if !record_agrees(&record, transfer.as_ref()) {
             let (sam, seq) = (record.content.terminal, record.content.term_seq);
-            report.exceptions.push(AuditException::RecordTransfer(sam, seq));
+            found(report, AuditException::RecordTransfer(sam, seq));
         }
-    })
+    }
+    Ok(())
 }
 
-fn record_agrees(record: &OfflineRecord, transfers: &Transfers) -> bool {
+fn record_agrees(record: &OfflineRecord, transfer: Option<&Transfer>) -> bool {
     let posts = matches!(
         record.standing,
         RecordStanding::Booked | RecordStanding::Fork | RecordStanding::Resolved | RecordStanding::Overtaken
     ) && record.content.amount.0 > 0;
-    match record.transfer {
-        None => !posts,
-        Some(seq) => {
-            let transfer = transfers.by_seq.get(&seq);
-            posts && transfer.is_some_and(|t| t.amount.minor() == u64::from(record.content.amount.0))
-        }
+    if posts {
+        transfer.is_some_and(|it| it.amount.minor() == u64::from(record.content.amount.0))
+    } else {
+        record.transfer.is_none()
     }
 }

@@ -1,6 +1,6 @@
 //! What the backend tells people: batch differences, merchant statements, the audit. Structures only; words are the gateway's.
 
-use crate::accounts::{AccountId, TransactionSeq, TransferSeq};
+use crate::accounts::{AccountId, Totals, TransactionSeq, TransferSeq};
 use crate::api::{BatchTotals, ItemKey, Side};
 use crate::store::CommitNo;
 use protocol::ids::{Asn, BatchNo, IssuerId, MerchantId, OfflineCounter, SamTerminal, TermSeq, TerminalId};
@@ -114,8 +114,21 @@ pub struct AuditReport {
     pub float: Vec<FloatLine>,
     /// Number and hash of the newest link of each gateway's chain: what is exported and signed outside.
     pub heads: Vec<(CommitNo, [u8; 32])>,
+    /// Where a restored backup made the chain skip numbers. Not wrong by itself: a person knows whether there was a restore.
+    pub skipped: Vec<SkippedNumbers>,
     /// What is wrong, in the order found.
     pub exceptions: Vec<AuditException>,
+}
+
+/// Numbers of transactions that are never given out: they may have been, after the backup that was restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SkippedNumbers {
+    /// The link that says so.
+    pub commit: CommitNo,
+    /// When it was restored.
+    pub at: Wall,
+    /// How many.
+    pub count: u64,
 }
 
 impl AuditReport {
@@ -153,7 +166,14 @@ pub enum AuditException {
     /// A transfer contradicts those before it (resolves a hold twice, posts more than was held).
     Contradiction(TransferSeq),
     /// Running totals differ from the transfers.
-    Balance(AccountId),
+    Balance {
+        /// The account.
+        account: AccountId,
+        /// What the transfers say.
+        derived: Totals,
+        /// What the account's row says; `None` if there is no such account.
+        kept: Option<Totals>,
+    },
     /// A hold's state differs from the transfers.
     Hold(TransferSeq),
     /// Two transactions have one identity.
@@ -172,7 +192,22 @@ pub enum AuditException {
         asn: Asn,
         /// The first counter at which they are not.
         counter: OfflineCounter,
+        /// The balance before it, as its record says.
+        before: u64,
+        /// The balance after the record before it.
+        after_previous: u64,
+        /// All loads of the card that are booked or may have been credited.
+        loads: u64,
     },
     /// Per-card sums differ from the records.
-    CardTotals(IssuerId, Asn),
+    CardTotals {
+        /// Issuer.
+        issuer: IssuerId,
+        /// The card.
+        asn: Asn,
+        /// Loads and debits in the card's row.
+        kept: (u64, u64),
+        /// Loads and debits of its records.
+        derived: (u64, u64),
+    },
 }

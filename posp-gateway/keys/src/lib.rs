@@ -203,11 +203,33 @@ pub trait KeyModule: Send + Sync {
     /// Forgets the terminal's previous MAC key (its grace is over), so that only the current one verifies.
     fn forget_previous(&self, terminal: &TerminalId);
 
+    /// Signs the head of a ledger's chain in an acquirer's name: ECDSA over P-256 with SHA-256, `r ‖ s`. The acquirer's key is made when
+    /// it is needed first.
+    ///
+    /// # Errors
+    /// No randomness; the file cannot be replaced; the module cannot sign.
+    fn sign_head(&self, acquirer: u64, message: &[u8]) -> Result<[u8; 64], KeyError>;
+
+    /// The public key under which an acquirer's heads verify: SEC 1, compressed.
+    ///
+    /// # Errors
+    /// The acquirer has none yet.
+    fn head_key(&self, acquirer: u64) -> Result<HeadKey, KeyError>;
+
     /// A PAN as a token: the same PAN gives the same token, and without the module's key nobody can go from one to the other.
     ///
     /// # Errors
     /// Not 8 to 19 digits.
     fn pan_token(&self, digits: &[u8]) -> Result<[u8; 16], KeyError>;
+}
+
+/// Public key of signed heads: SEC 1, compressed.
+pub type HeadKey = [u8; 33];
+
+/// Whether this is the signature of that message under a head key. A key or signature that is none is a wrong one.
+#[must_use]
+pub fn head_verifies(key: &HeadKey, message: &[u8], signature: &[u8; 64]) -> bool {
+    soft::head::verifies(key, message, signature)
 }
 
 /// Field 62 of a sign-in's answer: see [`protocol::working_keys::AesWorkingKeys`].

@@ -48,6 +48,13 @@ pub(crate) enum Entry {
     },
     /// The key of PAN tokens.
     Token(Secret<32>),
+    /// A P-256 key that signs the heads of the ledger's chain.
+    Head {
+        /// In whose name.
+        acquirer: u64,
+        /// The scalar, big-endian.
+        key: Secret<32>,
+    },
 }
 
 fn usage_byte(usage: KeyUse) -> u8 {
@@ -70,6 +77,7 @@ impl Entry {
             }
             Self::Terminal { terminal, key } => put(2, &[&terminal.to_bytes(), key.expose()]),
             Self::Token(key) => put(3, &[key.expose()]),
+            Self::Head { acquirer, key } => put(4, &[&acquirer.to_be_bytes(), key.expose()]),
         }
     }
 
@@ -91,6 +99,10 @@ impl Entry {
                     key: Secret::new(reader.array().ok()?),
                 },
                 3 => Self::Token(Secret::new(reader.array().ok()?)),
+                4 => {
+                    let acquirer = reader.u64().ok()?;
+                    Self::Head { acquirer, key: Secret::new(reader.array().ok()?) }
+                }
                 _ => return None,
             };
             reader.is_empty().then_some(entry)

@@ -1,12 +1,14 @@
 //! The key module in software.
 
+pub(crate) mod head;
 mod terminal;
 
 use self::terminal::Working;
 use crate::sealed::{self, Entry};
 use crate::tac::Prepared;
 use crate::{
-    CardKeyRef, Enrolment, Generation, KeyError, KeyModule, MasterKey, SignInField, TacCheck, TacVerdict,
+    CardKeyRef, Enrolment, Generation, HeadKey, KeyError, KeyModule, MasterKey, SignInField, TacCheck,
+    TacVerdict,
 };
 use protocol::crypto::{aes128_cmac, aes256_cmac, left8};
 use protocol::ids::{Asn, Factor, IssuerId, KeyVersion, TerminalId};
@@ -55,6 +57,7 @@ pub struct SoftKeys {
     issuers: RwLock<HashMap<IssuerKey, PurseKey>>,
     terminals: RwLock<HashMap<TerminalId, Secret<16>>>,
     working: RwLock<HashMap<TerminalId, Working>>,
+    heads: RwLock<HashMap<u64, Secret<32>>>,
     token: Secret<32>,
     prepared: Mutex<HashMap<AboveCards, Arc<Prepared>>>,
     /// Held while the file is replaced, so that two changes do not overwrite each other.
@@ -118,6 +121,7 @@ impl SoftKeys {
     ) -> Result<Self, KeyError> {
         let mut issuers = HashMap::new();
         let mut terminals = HashMap::new();
+        let mut heads = HashMap::new();
         let mut token = None;
         for entry in entries {
             match entry {
@@ -128,6 +132,9 @@ impl SoftKeys {
                     terminals.insert(terminal, key);
                 }
                 Entry::Token(key) => token = Some(key),
+                Entry::Head { acquirer, key } => {
+                    heads.insert(acquirer, key);
+                }
             }
         }
         let token = match token {
@@ -140,6 +147,7 @@ impl SoftKeys {
             issuers: RwLock::new(issuers),
             terminals: RwLock::new(terminals),
             working: RwLock::new(HashMap::new()),
+            heads: RwLock::new(heads),
             token,
             prepared: Mutex::new(HashMap::new()),
             writing: Mutex::new(()),
@@ -160,6 +168,11 @@ impl SoftKeys {
             read(&self.terminals)
                 .iter()
                 .map(|(terminal, key)| Entry::Terminal { terminal: *terminal, key: key.clone() }),
+        );
+        entries.extend(
+            read(&self.heads)
+                .iter()
+                .map(|(acquirer, key)| Entry::Head { acquirer: *acquirer, key: key.clone() }),
         );
         let nonce = random::<16>(&self.entropy)?;
         sealed::store(path, &sealed::seal(master, *nonce.expose(), &entries))
@@ -211,6 +224,18 @@ impl SoftKeys {
             };
         }
         self.save()
+    }
+
+    /// Whether this issuer has any key here.
+    #[must_use]
+    pub fn knows_issuer(&self, issuer: IssuerId) -> bool {
+        read(&self.issuers).keys().any(|(of, ..)| *of == issuer)
+    }
+
+    /// Whether this terminal is enrolled here.
+    #[must_use]
+    pub fn knows_terminal(&self, terminal: &TerminalId) -> bool {
+        read(&self.terminals).contains_key(terminal)
     }
 
     fn master(&self, key: &CardKeyRef<'_>, usage: KeyUse) -> Result<PurseKey, KeyError> {
@@ -373,6 +398,14 @@ impl KeyModule for SoftKeys {
 
     fn forget_previous(&self, terminal: &TerminalId) {
         self.drop_previous(terminal);
+    }
+
+    fn sign_head(&self, acquirer: u64, message: &[u8]) -> Result<[u8; 64], KeyError> {
+        self.signed_head(acquirer, message)
+    }
+
+    fn head_key(&self, acquirer: u64) -> Result<HeadKey, KeyError> {
+        self.public_head_key(acquirer)
     }
 
     fn pan_token(&self, digits: &[u8]) -> Result<[u8; 16], KeyError> {

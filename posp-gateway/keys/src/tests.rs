@@ -243,3 +243,21 @@ fn master_keys_of_terminals_survive_a_restart_and_working_keys_do_not() {
     keys.sign_out(&till());
     assert!(keys.host_mac(&till(), Generation::Current, &[b""]).is_err());
 }
+
+#[test]
+fn heads_verify_under_the_acquirers_own_key_after_a_restart_and_under_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    let keys = SoftKeys::open(&path, MasterKey::new([1; 32])).unwrap();
+    assert!(matches!(keys.head_key(1), Err(KeyError::NoKey(_))));
+    let signature = keys.sign_head(1, b"head").unwrap();
+    keys.sign_head(2, b"head").unwrap();
+    drop(keys);
+    let keys = SoftKeys::open(&path, MasterKey::new([1; 32])).unwrap();
+    let (own, other) = (keys.head_key(1).unwrap(), keys.head_key(2).unwrap());
+    assert!(head_verifies(&own, b"head", &signature));
+    assert!(!head_verifies(&own, b"hear", &signature));
+    assert!(!head_verifies(&other, b"head", &signature));
+    assert!(!head_verifies(&[0; 33], b"head", &signature) && !head_verifies(&own, b"head", &[0; 64]));
+    assert_eq!(keys.sign_head(1, b"head").unwrap(), signature, "deterministic (RFC 6979)");
+}

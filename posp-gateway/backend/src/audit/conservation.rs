@@ -4,53 +4,60 @@
 //! card's loads that begins where the last one ended. Which run it was may be open for a while (two equal loads), so all that are
 //! possible are carried along. After a gap (a record that was not uploaded yet) the loads must at least cover the difference.
 
-use super::each;
+use super::found;
+use super::pages::Pages;
 use crate::report::{AuditException, AuditReport};
-use crate::store::{
-    Card, CardId, Key, Kind, Load, LoadState, Record, RecordStanding, Scan, Store, StoreFault,
-};
-use protocol::ids::{OfflineCounter, OnlineCounter, SamTerminal, TermSeq};
+use crate::store::{Card, CardId, Key, Kind, LoadState, Record, RecordStanding, Store, StoreFault};
+use protocol::ids::{OfflineCounter, SamTerminal, TermSeq};
 use protocol::iso8583::f58::TransactionRecord;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-type Claims = BTreeMap<CardId, Vec<(OfflineCounter, SamTerminal, TermSeq)>>;
-type Loads = BTreeMap<CardId, BTreeMap<OnlineCounter, Load>>;
+/// Where the issuer's side is read, card by card.
+struct Reading {
+    loads: Pages,
+    claims: Pages,
+    resolutions: Pages,
+}
 
 /// Proves every card.
 ///
 /// # Errors
 /// The store failed.
 pub(super) fn cards<S: Store>(store: &mut S, report: &mut AuditReport) -> Result<(), StoreFault> {
-    let mut loads = Loads::new();
-    each(store, Scan::Loads, |record| {
-        if let Record::Load(load) = record {
-            loads.entry(load.card).or_default().insert(load.counter, load);
-        }
-    })?;
-    let mut claims = Claims::new();
-    each(store, Scan::Claims, |record| {
-        if let Record::Claim(card, counter, sam, seq) = record {
-            claims.entry(card).or_default().push((counter, sam, seq));
-        }
-    })?;
-    each(store, Scan::After(Kind::Resolution, None), |record| {
-        if let Record::Resolution(card, counter, sam, seq) = record {
-            claims.entry(card).or_default().push((counter, sam, seq));
-        }
-    })?;
-    let mut cards: Vec<Card> = Vec::new();
-    each(store, Scan::Cards, |record| {
-        if let Record::Card(card) = record {
-            cards.push(card);
-        }
-    })?;
-    for card in cards {
+    let mut cards = Pages::of(Kind::Card);
+    let mut reading = Reading {
+        loads: Pages::of(Kind::Load),
+        claims: Pages::of(Kind::Claim),
+        resolutions: Pages::of(Kind::Resolution),
+    };
+    while let Some(Record::Card(card)) = cards.next(store)? {
         report.cards = report.cards.saturating_add(1);
-        let mut own = claims.remove(&card.id).unwrap_or_default();
-        // One that policy had paid and that was proved later is there twice.
-        own.sort_unstable();
-        own.dedup();
-        prove(store, report, &card, loads.remove(&card.id).unwrap_or_default(), &own)?;
+        prove(store, report, &card, &mut reading)?;
+    }
+    // What is left is of cards that are gone.
+    orphans(store, report, &mut reading, None)
+}
+
+/// Counters of cards before `until` that have no card.
+fn orphans<S: Store>(
+    store: &mut S,
+    report: &mut AuditReport,
+    reading: &mut Reading,
+    until: Option<CardId>,
+) -> Result<(), StoreFault> {
+    let before = |of: CardId| until.is_none_or(|until| of < until);
+    let load = |record: &Record| matches!(record, Record::Load(load) if before(load.card));
+    while reading.loads.next_if(store, load)?.is_some() {}
+    let counter = |record: &Record| match record {
+        Record::Claim(of, ..) | Record::Resolution(of, ..) => before(*of),
+        _ => false,
+    };
+    for pages in [&mut reading.claims, &mut reading.resolutions] {
+        while let Some(Record::Claim(of, counter, ..) | Record::Resolution(of, counter, ..)) =
+            pages.next_if(store, counter)?
+        {
+            found(report, AuditException::DoubleClaim(of.issuer, of.asn, counter));
+        }
     }
     Ok(())
 }
@@ -59,36 +66,74 @@ fn prove<S: Store>(
     store: &mut S,
     report: &mut AuditReport,
     card: &Card,
-    loads: BTreeMap<OnlineCounter, Load>,
-    claims: &[(OfflineCounter, SamTerminal, TermSeq)],
+    reading: &mut Reading,
 ) -> Result<(), StoreFault> {
-    let mut debits = Vec::with_capacity(claims.len());
+    orphans(store, report, reading, Some(card.id))?;
+    let (mut loads, mut posted) = (Vec::new(), 0u64);
+    let own = |record: &Record| matches!(record, Record::Load(load) if load.card == card.id);
+    while let Some(Record::Load(load)) = reading.loads.next_if(store, own)? {
+        if load.state == LoadState::Posted {
+            posted = posted.saturating_add(load.amount.minor());
+        }
+        // A load that is still open may have been credited: the card's balance may show it.
+        if load.state != LoadState::Released {
+            loads.push(load.amount.minor());
+        }
+    }
+    let debits = debits(store, report, card, reading)?;
+    let spent: u64 = sum(debits.iter().map(|(_, record)| u64::from(record.amount.0)));
     let (issuer, asn) = (card.id.issuer, card.id.asn);
-    for (counter, sam, seq) in claims {
-        match store.get(&Key::Record(*sam, *seq))? {
+    if (posted, spent) != (card.loaded, card.spent) {
+        let (kept, derived) = ((card.loaded, card.spent), (posted, spent));
+        found(report, AuditException::CardTotals { issuer, asn, kept, derived });
+    }
+    for Unexplained { counter, before, after_previous } in unexplained(&loads, &debits) {
+        let loads = sum(loads.iter().copied());
+        found(report, AuditException::Conservation { issuer, asn, counter, before, after_previous, loads });
+    }
+    Ok(())
+}
+
+/// The card's debits in the order of their counters: proved ones, and those that policy paid.
+fn debits<S: Store>(
+    store: &mut S,
+    report: &mut AuditReport,
+    card: &Card,
+    reading: &mut Reading,
+) -> Result<Vec<(OfflineCounter, TransactionRecord)>, StoreFault> {
+    let mut counters: Vec<(OfflineCounter, SamTerminal, TermSeq)> = Vec::new();
+    let own = |record: &Record| match record {
+        Record::Claim(of, ..) | Record::Resolution(of, ..) => *of == card.id,
+        _ => false,
+    };
+    for pages in [&mut reading.claims, &mut reading.resolutions] {
+        while let Some(Record::Claim(_, counter, sam, seq) | Record::Resolution(_, counter, sam, seq)) =
+            pages.next_if(store, own)?
+        {
+            counters.push((counter, sam, seq));
+        }
+    }
+    // One that policy had paid and that was proved later is there twice.
+    counters.sort_unstable();
+    counters.dedup();
+    let mut debits = Vec::with_capacity(counters.len());
+    for (counter, sam, seq) in counters {
+        match store.get(&Key::Record(sam, seq))? {
             // Paid by policy and disproved since: the issuer bears it, not the card.
             Some(Record::Record(record))
                 if matches!(record.standing, RecordStanding::Overtaken | RecordStanding::Fork) => {}
-            Some(Record::Record(record)) => debits.push((*counter, record.content)),
-            _ => report.exceptions.push(AuditException::DoubleClaim(issuer, asn, *counter)),
+            Some(Record::Record(record)) => debits.push((counter, record.content)),
+            _ => found(report, AuditException::DoubleClaim(card.id.issuer, card.id.asn, counter)),
         }
     }
-    let posted: u64 =
-        sum(loads.values().filter(|load| load.state == LoadState::Posted).map(|load| load.amount.minor()));
-    let spent: u64 = sum(debits.iter().map(|(_, record)| u64::from(record.amount.0)));
-    if (posted, spent) != (card.loaded, card.spent) {
-        report.exceptions.push(AuditException::CardTotals(issuer, asn));
-    }
-    // A load that is still open may have been credited: the card's balance may show it.
-    let amounts: Vec<u64> = loads
-        .into_values()
-        .filter(|load| load.state != LoadState::Released)
-        .map(|load| load.amount.minor())
-        .collect();
-    for counter in unexplained(&amounts, &debits) {
-        report.exceptions.push(AuditException::Conservation { issuer, asn, counter });
-    }
-    Ok(())
+    Ok(debits)
+}
+
+/// A counter whose balance no run of loads explains.
+struct Unexplained {
+    counter: OfflineCounter,
+    before: u64,
+    after_previous: u64,
 }
 
 fn sum(minors: impl Iterator<Item = u64>) -> u64 {
@@ -96,7 +141,7 @@ fn sum(minors: impl Iterator<Item = u64>) -> u64 {
 }
 
 /// The counters whose balances no run of loads explains.
-fn unexplained(loads: &[u64], debits: &[(OfflineCounter, TransactionRecord)]) -> Vec<OfflineCounter> {
+fn unexplained(loads: &[u64], debits: &[(OfflineCounter, TransactionRecord)]) -> Vec<Unexplained> {
     let prefix: Vec<u64> = std::iter::once(0)
         .chain(loads.iter().scan(0u64, |sum, load| {
             *sum = sum.saturating_add(*load);
@@ -120,7 +165,7 @@ fn unexplained(loads: &[u64], debits: &[(OfflineCounter, TransactionRecord)]) ->
             reached.extend((*m..prefix.len()).filter(|to| fits(*m, *to)));
         }
         if reached.is_empty() {
-            wrong.push(*counter);
+            wrong.push(Unexplained { counter: *counter, before, after_previous: balance });
             reached = (0..prefix.len()).collect();
         }
         possible = reached;

@@ -84,8 +84,47 @@ impl Link {
     /// The hash of this link over its contents and the link before.
     #[must_use]
     pub fn seal(&self, transfers: LinkHash, transactions: LinkHash, previous: &[u8; 32]) -> [u8; 32] {
+        self.sealed(b"tapline-link-1", transfers, transactions, previous)
+    }
+
+    /// The hash of a link that is over nothing and says that its numbers are skipped: `tapline-skip-1` in place of `tapline-link-1`.
+    #[must_use]
+    pub fn seal_skipped(&self, previous: &[u8; 32]) -> [u8; 32] {
+        self.sealed(b"tapline-skip-1", LinkHash::new(), LinkHash::new(), previous)
+    }
+
+    /// The link after a restored backup, from which transactions go on with `next`.
+    #[must_use]
+    pub fn skipping(at: Wall, next: TransactionSeq, heads: &Heads) -> (Self, Heads) {
+        let previous = heads.link.unwrap_or_else(|| Linked::before(GatewayNo::of(heads.transfer.0)));
+        let mut link = Self {
+            number: CommitNo(previous.number.0.saturating_add(1)),
+            at: at.max(heads.at),
+            first_transfer: heads.transfer,
+            next_transfer: heads.transfer,
+            first_transaction: heads.transaction,
+            next_transaction: next.max(heads.transaction),
+            hash: [0; 32],
+        };
+        link.hash = link.seal_skipped(&previous.hash);
+        let after = Heads {
+            transaction: link.next_transaction,
+            link: Some(Linked { number: link.number, hash: link.hash }),
+            at: link.at,
+            ..*heads
+        };
+        (link, after)
+    }
+
+    fn sealed(
+        &self,
+        label: &[u8],
+        transfers: LinkHash,
+        transactions: LinkHash,
+        previous: &[u8; 32],
+    ) -> [u8; 32] {
         let mut hash = Sha256::new();
-        hash.update(b"tapline-link-1");
+        hash.update(label);
         hash.update(self.number.0.to_be_bytes());
         hash.update(self.at.0.to_be_bytes());
         hash.update(self.first_transfer.0.to_be_bytes());

@@ -292,7 +292,11 @@ pub(super) fn the_audit_finds_a_balance_that_loads_do_not_explain<S: Store>(stor
     assert_eq!(world.upload(&[one, two]), ["00"; 2], "the merchant is paid all the same");
     assert_eq!(world.alerts(), [AlertKind::BalanceBreak]);
     let counter = OfflineCounter(1);
-    let expected = AuditException::Conservation { issuer: ISSUER, asn: card.asn, counter };
+    // 600 were left, and then there were 5600 with nothing loaded in between.
+    let (before, after_previous, loads) = (5_600, 600, 1_000);
+    let asn = card.asn;
+    let expected =
+        AuditException::Conservation { issuer: ISSUER, asn, counter, before, after_previous, loads };
     assert_eq!(world.audit().exceptions, [expected]);
 }
 

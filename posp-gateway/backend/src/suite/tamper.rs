@@ -62,7 +62,7 @@ fn a_changed_posting_breaks_its_link_and_the_balance() {
         matches!(e, AuditException::BrokenLink(_))
     });
     finds("UPDATE transfers SET amount = amount + 1 WHERE seq = 1", |e| {
-        matches!(e, AuditException::Balance(_))
+        matches!(e, AuditException::Balance { .. })
     });
     finds("UPDATE transfers SET credit = debit, debit = credit WHERE seq = 1", |e| {
         matches!(e, AuditException::BrokenLink(_))
@@ -110,11 +110,11 @@ fn a_reordered_or_shortened_chain_is_found() {
 #[test]
 fn running_totals_holds_cards_and_records_are_compared() {
     finds("UPDATE accounts SET credits_posted = credits_posted + 1 WHERE credits_posted > 0", |e| {
-        matches!(e, AuditException::Balance(_))
+        matches!(e, AuditException::Balance { .. })
     });
     finds("UPDATE holds SET state = 2 WHERE state = 0", |e| matches!(e, AuditException::Hold(_)));
     finds("DELETE FROM holds WHERE state = 0", |e| matches!(e, AuditException::Hold(_)));
-    finds("UPDATE cards SET loaded = loaded + 1", |e| matches!(e, AuditException::CardTotals(..)));
+    finds("UPDATE cards SET loaded = loaded + 1", |e| matches!(e, AuditException::CardTotals { .. }));
     finds("UPDATE records SET transfer = NULL", |e| *e == AuditException::RecordTransfer(SAM_1, TermSeq(1)));
     finds("DELETE FROM records", |e| matches!(e, AuditException::DoubleClaim(..)));
 }
