@@ -33,7 +33,8 @@ pub use crate::store::{retrieval_reference, transaction_of};
 pub use limits::{Limit, LimitScope};
 pub use protocol::iso8583::typed::RetrievalReference;
 pub use query::{
-    Alert, AlertKind, CardReport, DenyChange, DenyList, Evidence, OpenItem, Query, Report, TerminalReport,
+    Alert, AlertKind, CardReport, DenyChange, DenyList, Evidence, LINKS_MAX, OpenItem, Query, Report,
+    TerminalReport,
 };
 
 /// The backend as the gateway sees it.
@@ -50,6 +51,12 @@ pub trait Backend {
     /// # Errors
     /// The store failed.
     fn query(&mut self, query: &Query) -> Result<Report, StoreFault>;
+
+    /// Copies the ledger, as it stands between two commits, into a new file of the embedded store.
+    ///
+    /// # Errors
+    /// The file exists, or the store failed.
+    fn copy_to(&mut self, file: &std::path::Path) -> Result<(), StoreFault>;
 }
 
 impl<B: Backend + ?Sized> Backend for Box<B> {
@@ -58,6 +65,9 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
     }
     fn query(&mut self, query: &Query) -> Result<Report, StoreFault> {
         (**self).query(query)
+    }
+    fn copy_to(&mut self, file: &std::path::Path) -> Result<(), StoreFault> {
+        (**self).copy_to(file)
     }
 }
 

@@ -35,7 +35,7 @@ const IDENTITIES_MAX: u64 = 1 << 20;
 ///
 /// # Errors
 /// The store failed.
-pub(crate) fn run<S: Store>(store: &mut S) -> Result<AuditReport, StoreFault> {
+pub fn run<S: Store>(store: &mut S) -> Result<AuditReport, StoreFault> {
     let mut report = AuditReport::default();
     let moved = chain::follow(store, &mut report)?;
     transactions(store, &mut report, &moved.resolved)?;

@@ -11,6 +11,7 @@ use keys::KeyModule;
 use protocol::money::Amount;
 use protocol::purse::Moment;
 use protocol::time::{Now, Wall};
+use std::path::Path;
 use std::sync::Arc;
 
 /// How many holds whose time is up one batch releases.
@@ -155,6 +156,10 @@ impl<S: Store> Backend for Engine<S> {
             }
         }
         self.read(query)
+    }
+
+    fn copy_to(&mut self, file: &Path) -> Result<(), StoreFault> {
+        self.store.copy_to(file)
     }
 }
 

@@ -11,7 +11,8 @@
 pub mod accounts;
 mod admin;
 pub mod api;
-mod audit;
+pub mod audit;
+pub mod backup;
 pub mod cards;
 mod engine;
 mod needs;

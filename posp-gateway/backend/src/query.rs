@@ -6,7 +6,7 @@ use crate::api::{CardReport, Query, Report, TerminalReport};
 use crate::audit;
 use crate::cards::load;
 use crate::report::{BatchReport, LineKind, Statement, StatementLine};
-use crate::store::{BatchRecord, CardId, Key, Merchant, Record, Scan, Store, StoreFault, Working};
+use crate::store::{BatchRecord, CardId, CommitNo, Key, Merchant, Record, Scan, Store, StoreFault, Working};
 use protocol::ids::{BatchNo, IssuerId, MerchantId, TerminalId};
 use protocol::time::Wall;
 use std::ops::ControlFlow;
@@ -46,8 +46,24 @@ pub(crate) fn answer<S: Store>(store: &mut S, query: &Query) -> Result<Report, S
             Ok(Report::OpenItems(crate::cards::uncertain::open_items(&mut working, &open)?))
         }
         Query::DenyList { since, limit } => crate::cards::deny::list(store, *since, *limit),
+        Query::Head => {
+            let newest = store.heads().link.map(|link| link.number);
+            links(store, newest.as_slice())
+        }
+        Query::Links(numbers) => links(store, numbers),
         Query::Audit => Ok(Report::Audit(Box::new(audit::run(store)?))),
     }
+}
+
+fn links<S: Store>(store: &mut S, numbers: &[CommitNo]) -> Result<Report, StoreFault> {
+    let mut found = Vec::new();
+    for number in numbers.iter().take(crate::api::LINKS_MAX) {
+        found.push(match store.get(&Key::Link(*number))? {
+            Some(Record::Link(link)) => Some(link),
+            _ => None,
+        });
+    }
+    Ok(Report::Links(found))
 }
 
 fn terminal<S: Store>(store: &mut S, id: TerminalId) -> Result<Report, StoreFault> {

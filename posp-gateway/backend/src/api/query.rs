@@ -4,7 +4,7 @@ use super::{AcquirerId, CardStatus};
 use crate::accounts::TransferSeq;
 use crate::accounts::chart::{IssuerNumber, MerchantNumber};
 use crate::report::{AuditReport, BatchReport, Statement};
-use crate::store::{DenyVersion, OfflineRecord};
+use crate::store::{CommitNo, DenyVersion, Link, OfflineRecord};
 use protocol::ids::{
     Asn, BatchNo, IssuerId, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, TermSeq, TerminalId,
 };
@@ -48,7 +48,14 @@ pub enum Query {
     },
     /// Everything re-derived and compared.
     Audit,
+    /// The newest link of this gateway's chain.
+    Head,
+    /// These links, at most [`LINKS_MAX`].
+    Links(Vec<CommitNo>),
 }
+
+/// Most links asked for at once.
+pub const LINKS_MAX: usize = 1_024;
 
 /// What was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +78,8 @@ pub enum Report {
     DenyList(DenyList),
     /// An audit.
     Audit(Box<AuditReport>),
+    /// Links, in the order asked; `None` for one that is not there.
+    Links(Vec<Option<Link>>),
 }
 
 /// An offline record that is not decided.

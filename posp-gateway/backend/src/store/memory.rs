@@ -1,7 +1,9 @@
 //! A store in memory: for tests and simulation. Cloning it is a picture of the disk at that moment.
 
-use super::{Batch, DenyVersion, Heads, Key, Link, Outcome, Record, Scan, Store, StoreFault, Visit};
-use crate::accounts::{Hold, HoldState};
+use super::{
+    AlertNo, Batch, DenyVersion, Heads, Key, Link, Linked, Outcome, Record, Scan, Store, StoreFault, Visit,
+};
+use crate::accounts::{Hold, HoldState, TransactionSeq, TransferSeq};
 use protocol::time::Wall;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -118,5 +120,38 @@ impl Store for MemoryStore {
         self.records.insert(Key::Link(link.number), Record::Link(link));
         self.heads = heads;
         Ok(vec![Outcome::Applied; batch.changes.len()])
+    }
+
+    fn skip_to(&mut self, at: Wall, next: TransactionSeq) -> Result<(), StoreFault> {
+        let (link, heads) = Link::skipping(at, next, &self.heads);
+        self.records.insert(Key::Link(link.number), Record::Link(link));
+        self.heads = heads;
+        Ok(())
+    }
+
+    fn import(&mut self, records: &[Record]) -> Result<(), StoreFault> {
+        self.records.extend(records.iter().map(|record| (record.key(), record.clone())));
+        Ok(())
+    }
+
+    fn import_done(&mut self) -> Result<(), StoreFault> {
+        let mut identities = Vec::new();
+        for record in self.records.values() {
+            match record {
+                Record::Transaction(it) => {
+                    identities.push(Record::Identity(it.identity, it.seq));
+                    self.heads.transaction = TransactionSeq(it.seq.0.saturating_add(1));
+                }
+                Record::Transfer(it) => self.heads.transfer = TransferSeq(it.seq.0.saturating_add(1)),
+                Record::Alert(number, _) => self.heads.alert = AlertNo(number.0.saturating_add(1)),
+                Record::Link(link) => {
+                    self.heads.link = Some(Linked { number: link.number, hash: link.hash });
+                    self.heads.at = link.at;
+                }
+                _ => {}
+            }
+        }
+        self.records.extend(identities.into_iter().map(|record| (record.key(), record)));
+        Ok(())
     }
 }

@@ -233,6 +233,38 @@ pub trait Store {
     /// # Errors
     /// Nothing of the batch was kept.
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault>;
+
+    /// Appends the link that says that transactions go on with the number `next` (a backup was restored).
+    ///
+    /// # Errors
+    /// Nothing was appended.
+    fn skip_to(&mut self, _at: Wall, _next: TransactionSeq) -> Result<(), StoreFault> {
+        Err(StoreFault::Io("this store cannot be restored".to_owned()))
+    }
+
+    /// Copies everything, as it stands between two commits, into a new file of the embedded store.
+    ///
+    /// # Errors
+    /// The file exists, or the disk refuses.
+    fn copy_to(&mut self, file: &std::path::Path) -> Result<(), StoreFault> {
+        crate::backup::copy_to_file(self, file)
+    }
+
+    /// Takes in records of a copy as they are, links included, in the order of [`Kind::ALL`]; only for a store that is empty.
+    ///
+    /// # Errors
+    /// The store failed; it is of no use then.
+    fn import(&mut self, _records: &[Record]) -> Result<(), StoreFault> {
+        Err(StoreFault::Io("this store cannot be restored".to_owned()))
+    }
+
+    /// Ends [`Store::import`]: what is derived from the records is made.
+    ///
+    /// # Errors
+    /// The store failed; it is of no use then.
+    fn import_done(&mut self) -> Result<(), StoreFault> {
+        Err(StoreFault::Io("this store cannot be restored".to_owned()))
+    }
 }
 
 impl<S: Store + ?Sized> Store for &mut S {
@@ -269,6 +301,18 @@ impl<S: Store + ?Sized> Store for &mut S {
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
         (**self).commit(batch)
     }
+    fn skip_to(&mut self, at: Wall, next: TransactionSeq) -> Result<(), StoreFault> {
+        (**self).skip_to(at, next)
+    }
+    fn copy_to(&mut self, file: &std::path::Path) -> Result<(), StoreFault> {
+        (**self).copy_to(file)
+    }
+    fn import(&mut self, records: &[Record]) -> Result<(), StoreFault> {
+        (**self).import(records)
+    }
+    fn import_done(&mut self) -> Result<(), StoreFault> {
+        (**self).import_done()
+    }
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {
@@ -304,5 +348,17 @@ impl<S: Store + ?Sized> Store for Box<S> {
     }
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
         (**self).commit(batch)
+    }
+    fn skip_to(&mut self, at: Wall, next: TransactionSeq) -> Result<(), StoreFault> {
+        (**self).skip_to(at, next)
+    }
+    fn copy_to(&mut self, file: &std::path::Path) -> Result<(), StoreFault> {
+        (**self).copy_to(file)
+    }
+    fn import(&mut self, records: &[Record]) -> Result<(), StoreFault> {
+        (**self).import(records)
+    }
+    fn import_done(&mut self) -> Result<(), StoreFault> {
+        (**self).import_done()
     }
 }

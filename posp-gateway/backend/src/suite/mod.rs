@@ -1,5 +1,6 @@
 //! One suite for every store: whole days over the backend's seam, with cards that make their own MACs and TACs.
 
+mod backup;
 mod cards;
 mod chain;
 mod crash;
@@ -105,6 +106,8 @@ on_every_store! {
     cards::an_uncertain_debit_becomes_done_void_or_is_decided_by_the_chain
     cards::the_audit_finds_a_balance_that_loads_do_not_explain
     cards::suite_00_works_the_same
+    backup::a_copy_holds_every_record_and_passes_the_audit_in_every_store
+    backup::a_restored_ledger_gives_no_number_out_twice_and_takes_what_is_brought_again
     chain::a_proof_after_policy_has_paid_another_is_paid_and_the_issuer_bears_the_excess
     chain::the_proof_of_a_debit_that_policy_paid_pays_nothing_more_and_counts_in_its_batch
     chain::uncertain_debits_in_a_row_are_decided_together_and_what_is_not_shown_stays_open

@@ -4,8 +4,8 @@ use super::world::*;
 use crate::accounts::{TransactionSeq, TransferSeq};
 use crate::api::*;
 use crate::report::AuditException;
-use crate::store::CommitNo;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{CommitNo, Store};
 use protocol::ids::TermSeq;
 use rusqlite::Connection;
 use std::path::Path;
@@ -117,4 +117,38 @@ fn running_totals_holds_cards_and_records_are_compared() {
     finds("UPDATE cards SET loaded = loaded + 1", |e| matches!(e, AuditException::CardTotals { .. }));
     finds("UPDATE records SET transfer = NULL", |e| *e == AuditException::RecordTransfer(SAM_1, TermSeq(1)));
     finds("DELETE FROM records", |e| matches!(e, AuditException::DoubleClaim(..)));
+}
+
+/// What the plain audit cannot see, and why heads are exported: the newest commits are taken away with everything that they left.
+#[test]
+fn a_tail_cut_off_with_all_its_traces_passes_the_audit_but_its_links_are_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger");
+    let mut world = World::new(SqliteStore::open(&path).unwrap());
+    world.fund(10_000, 1);
+    let before = world.engine.store().heads().link.unwrap().number;
+    world.fund(7_777, 2);
+    world.fund(1, 3);
+    let newest = world.engine.store().heads().link.unwrap().number;
+    assert_eq!(newest, CommitNo(before.0 + 2));
+    let keys = world.keys.clone();
+    drop(world);
+    tamper(&path, "DELETE FROM transfers WHERE seq > 1");
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(&format!(
+        "DELETE FROM links WHERE number > {};
+         DELETE FROM arrivals WHERE reference > 1;
+         UPDATE accounts SET credits_posted = 10000, through = 1 WHERE credits_posted > 0;
+         UPDATE accounts SET debits_posted = 10000, through = 1 WHERE debits_posted > 0;
+         UPDATE accounts_behind SET replay_from = 2",
+        before.0
+    ))
+    .unwrap();
+    drop(raw);
+    let mut engine = crate::Engine::new(SqliteStore::open(&path).unwrap(), keys);
+    let Report::Audit(report) = engine.query(&Query::Audit).unwrap() else { panic!("no audit") };
+    assert_eq!(report.exceptions, [], "nothing inside the database shows it");
+    let links = engine.query(&Query::Links(vec![before, newest])).unwrap();
+    let Report::Links(links) = links else { panic!("no links") };
+    assert_eq!(links.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
 }

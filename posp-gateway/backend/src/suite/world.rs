@@ -128,6 +128,12 @@ impl<S: Store> World<S> {
         assert_eq!(self.admin(fund), AdminAnswer::Done);
     }
 
+    /// The same world with another backend.
+    pub(super) fn over<T>(self, engine: Engine<T>) -> World<T> {
+        let Self { keys, suite, ms, trace, batch, .. } = self;
+        World { engine, keys, suite, ms, trace, batch }
+    }
+
     pub(super) fn now(&self) -> Now {
         Now { mono: Mono(0), wall: Wall(self.ms), utc_offset_min: 480 }
     }

@@ -11,6 +11,7 @@ mod behind;
 #[cfg(test)]
 mod behind_tests;
 mod codec;
+mod import;
 mod limits;
 mod open_batches;
 mod pages;
@@ -283,13 +284,16 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreFault> {
     sql(transaction.commit())
 }
 
+/// First number of another gateway: a copy of a shared store holds them, and goes on with its own.
+const OTHERS: i64 = 1 << 48;
+
 /// Where the sequences stand: from the newest link, whose numbers must be those of the tables.
 fn heads(connection: &Connection) -> Result<Heads, StoreFault> {
-    let newest = "SELECT * FROM links ORDER BY number DESC LIMIT 1";
-    let link = sql(connection.query_row(newest, [], |row| Ok(read::link(row))).optional())?;
+    let newest = "SELECT * FROM links WHERE number < ?1 ORDER BY number DESC LIMIT 1";
+    let link = sql(connection.query_row(newest, [OTHERS], |row| Ok(read::link(row))).optional())?;
     let last = |table: &str, column: &str| {
-        let sql_text = format!("SELECT coalesce(max({column}), 0) FROM {table}");
-        let last: i64 = sql(connection.query_row(&sql_text, [], |row| row.get(0)))?;
+        let sql_text = format!("SELECT coalesce(max({column}), 0) FROM {table} WHERE {column} < ?1");
+        let last: i64 = sql(connection.query_row(&sql_text, [OTHERS], |row| row.get(0)))?;
         u64::try_from(last).map_err(|_| StoreFault::Damaged { what: "a number is negative" })
     };
     let (transfer, transaction) = (last("transfers", "seq")?, last("transactions", "seq")?);
@@ -389,5 +393,25 @@ impl Store for SqliteStore {
         self.behind.done(plan);
         self.remember(batch);
         Ok(vec![Outcome::Applied; batch.changes.len()])
+    }
+
+    fn skip_to(&mut self, at: Wall, next: TransactionSeq) -> Result<(), StoreFault> {
+        let (link, heads) = Link::skipping(at, next, &self.heads);
+        write::put(&self.connection, &Record::Link(link))?;
+        self.heads = heads;
+        Ok(())
+    }
+
+    fn copy_to(&mut self, file: &Path) -> Result<(), StoreFault> {
+        self.backup(file)
+    }
+
+    fn import(&mut self, records: &[Record]) -> Result<(), StoreFault> {
+        self.broken = true;
+        import::put(&mut self.connection, records)
+    }
+
+    fn import_done(&mut self) -> Result<(), StoreFault> {
+        import::done(&mut self.connection)
     }
 }
