@@ -7,6 +7,7 @@ use crate::load_receipt::LoadSlip;
 use crate::report::Money;
 use crate::words::masked;
 use console::{Args, Exit, Failure, Texts};
+use protocol::iso8583::f58::{BatchDifference, ItemName, ItemSide};
 use protocol::iso8583::typed::{SettlementTotals, Sum, Totals};
 use protocol::money::{Amount, Currency};
 use serde::Serialize;
@@ -152,6 +153,10 @@ pub struct SettleReport {
     pub terminal: Counted,
     /// What the gateway counted.
     pub gateway: Option<Counted>,
+    /// On what they differ, item by item, as far as the gateway's answer had room; `posp-gateway report batch` has all.
+    pub differences: Vec<DifferingItem>,
+    /// How many differences there are.
+    pub differences_total: u16,
     /// What waited and was sent before.
     pub sent: Vec<SentItem>,
     /// How the process ends.
@@ -159,6 +164,37 @@ pub struct SettleReport {
     /// What to do, unless both counted the same.
     #[serde(flatten)]
     pub reason: Option<Reason>,
+}
+
+/// One item on which terminal and gateway differ.
+#[derive(Debug, Serialize)]
+pub struct DifferingItem {
+    /// `payment`, `refund`, `load`.
+    pub kind: &'static str,
+    /// Trace number, or SAM and sequence.
+    pub item: String,
+    /// The terminal's amount; `None`: it does not have the item.
+    pub terminal: Option<Money>,
+    /// The gateway's amount; `None`: it does not have the item.
+    pub gateway: Option<Money>,
+}
+
+fn differing(settlement: &Settlement, currency: Currency) -> Vec<DifferingItem> {
+    let money = |minor: Option<u64>| minor.map(|minor| Amount::new(minor, currency).into());
+    let item = |of: &BatchDifference| DifferingItem {
+        kind: match of.side {
+            ItemSide::Debit => "payment",
+            ItemSide::Credit => "refund",
+            ItemSide::Load => "load",
+        },
+        item: match of.name {
+            ItemName::Trace(trace) => trace.to_string(),
+            ItemName::Record(sam, seq) => format!("{sam}/{seq}"),
+        },
+        terminal: money(of.terminal),
+        gateway: money(of.host),
+    };
+    settlement.differences.iter().flat_map(|differences| &differences.listed).map(item).collect()
 }
 
 /// A failure for scripts.
@@ -321,6 +357,8 @@ pub fn settled(
         next_batch: settlement.next.map(|batch| batch.0),
         terminal: counted(&settlement.ours, currency),
         gateway: settlement.theirs.as_ref().map(|theirs| counted(theirs, currency)),
+        differences: differing(settlement, currency),
+        differences_total: settlement.differences.as_ref().map_or(0, |differences| differences.total),
         sent,
         exit: failure.map_or(Exit::Success, |failure| failure.code().exit()).number(),
         reason: failure.map(|failure| reason(failure, texts)),
@@ -350,6 +388,24 @@ pub fn settled_text(settlement: &Settlement, currency: Currency, texts: &Texts) 
             .with("loaded", counted.loads.amount.text);
         out.push('\n');
         out.push_str(&texts.say_with(side, &args));
+    }
+    let differences = differing(settlement, currency);
+    for difference in &differences {
+        let amount = |money: &Option<Money>| {
+            money.as_ref().map_or_else(|| texts.say("settled-absent"), |money| money.text.clone())
+        };
+        let args = Args::new()
+            .with("kind", texts.say(&format!("settled-item-{}", difference.kind)))
+            .with("item", &difference.item)
+            .with("terminal", amount(&difference.terminal))
+            .with("gateway", amount(&difference.gateway));
+        out.push('\n');
+        out.push_str(&texts.say_with("settled-difference", &args));
+    }
+    let total = settlement.differences.as_ref().map_or(0, |differences| usize::from(differences.total));
+    if let Some(more) = total.checked_sub(differences.len()).filter(|more| *more > 0) {
+        out.push('\n');
+        out.push_str(&texts.say_with("settled-differences-more", &Args::new().with("more", more)));
     }
     if let Some(next) = settlement.next {
         out.push('\n');

@@ -3,12 +3,17 @@
 //! once the gateway is back.
 #![cfg(test)]
 
+use backend::api::{Answer, Backend, ContentDigest, HostBody, HostRequest, Identity, PayerToken, Request};
 use console::Exit;
+use keys::KeyModule;
+use protocol::ids::{BatchNo, MerchantId, Stan, TerminalId};
+use protocol::money::Amount;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use terminal::host::{Dial, Wire, tcp};
-use tests::outlet::{Gateway, Outlet, Said};
+use tests::acquirer::{ACQUIRER, CURRENCY, clock, pan, register};
+use tests::outlet::{Gateway, MERCHANT, Outlet, SAM, Said, TERMINAL};
 
 /// Where the gateway dies; messages are counted from 1, over all connections of a command.
 #[derive(Clone, Copy, Debug)]
@@ -220,4 +225,124 @@ fn a_gateway_that_dies_at_any_message_of_a_settlement_closes_the_batch_exactly_o
         );
         batch += 1;
     }
+}
+
+/// A purchase that the host has in the till's open batch, and the till does not: as if it had lost its record.
+fn only_at_the_host(shop: &Shop, batch: u32, trace: u32) {
+    let gateway = shop.gateway.lock().unwrap().take();
+    gateway.unwrap().terminate();
+    let (mut engine, keys) = shop.outlet.books();
+    register(&mut engine, &*keys, 0, 1, 1_000_000);
+    let identity = Identity {
+        acquirer: ACQUIRER,
+        terminal: TerminalId::from_text(TERMINAL).unwrap(),
+        merchant: MerchantId::from_text(MERCHANT).unwrap(),
+        batch: BatchNo(batch),
+        trace: Stan(trace),
+    };
+    let payer = PayerToken(keys.pan_token(pan(1).as_bytes()).unwrap());
+    let body = HostBody::Purchase { payer, amount: Amount::new(777, CURRENCY) };
+    let request = Request::Host(HostRequest { identity, digest: ContentDigest([1; 16]), body });
+    let answers = engine.execute(clock().now(), &[request]).unwrap();
+    assert!(matches!(&answers[..], [Answer::Host(answer)] if answer.code.is_approved()), "{answers:?}");
+    drop(engine);
+    shop.gateway_is_back();
+}
+
+#[test]
+fn a_gateway_that_dies_while_a_difference_is_looked_for_names_it_once_and_takes_what_happens_meanwhile() {
+    let mut shop = Shop::open();
+    shop.settles("before");
+    // 1 sign-in, 2 the totals, 3 the items, 4 their end, 5 the sign-in that names the next batch.
+    let cases = [
+        (Before(2), "TL-1615"),
+        (After(2), "TL-1615"),
+        (Before(3), "TL-1617"),
+        (After(3), "TL-1617"),
+        (Before(4), "TL-1615"),
+        (After(4), "TL-1615"),
+    ];
+    let mut batch = 2;
+    for (at, (death, code)) in cases.into_iter().enumerate() {
+        let case = format!("differing settlement, {death:?}");
+        let trace = 900_000 + u32::try_from(at).unwrap();
+        shop.pay();
+        assert_eq!(shop.outlet.till(&["upload"]).exit, Exit::Success, "{case}");
+        only_at_the_host(&shop, batch, trace);
+        let said = shop.till_cut(&["settle"], death);
+        assert_eq!(said.code(), code, "{case}: {said:?}");
+        // The batch is open or being compared: a payment that was made meanwhile is taken, and lost by neither.
+        shop.pay();
+        shop.nothing_is_lost_or_doubled(&case);
+        let said = shop.outlet.till(&["settle"]);
+        let result = said.result();
+        if matches!(death, After(4)) {
+            // It was closed, only the answer got lost: the next one is another batch, and the report has the difference.
+            assert_eq!(
+                (&result["outcome"], &result["batch"]),
+                (&"balanced".into(), &(batch + 1).into()),
+                "{said:?}"
+            );
+        } else {
+            assert_eq!((said.exit, said.code()), (Exit::Host, "TL-1627"), "{case}: {said:?}");
+            assert_eq!(
+                (&result["outcome"], &result["batch"]),
+                (&"differing".into(), &batch.into()),
+                "{said:?}"
+            );
+            let listed = result["differences"].as_array().unwrap();
+            assert_eq!((listed.len(), &result["differences_total"]), (1, &1.into()), "{case}: {said:?}");
+            assert_eq!(
+                (&listed[0]["kind"], &listed[0]["item"], &listed[0]["gateway"]["minor"]),
+                (&"payment".into(), &trace.to_string().into(), &777.into()),
+                "{case}"
+            );
+            assert!(listed[0]["terminal"].is_null(), "{case}: the till does not have it");
+        }
+        let report = shop.outlet.operate(&["report", "batch", TERMINAL, &batch.to_string()]);
+        assert_eq!(
+            (&report["state"], report["differences"].as_array().unwrap().len()),
+            (&"closed".into(), 1)
+        );
+        assert_eq!(report["differences"][0]["key"], format!("trace {trace}"), "{report}");
+        batch += if matches!(death, After(4)) { 2 } else { 1 };
+    }
+    shop.settles("after");
+    let all = shop.outlet.operate(&["audit"]);
+    assert_eq!(all["clean"], true, "{all}");
+}
+
+#[test]
+fn a_payment_that_the_ledger_lost_with_its_disk_is_named_at_the_settlement() {
+    let mut shop = Shop::open();
+    shop.settles("before");
+    shop.pay();
+    assert_eq!(shop.outlet.till(&["upload"]).exit, Exit::Success);
+    // The ledger goes back to an older copy, which knows the first payment and not the second.
+    let (ledger, copy) =
+        (shop.outlet.gateway_folder().join("gateway.db"), shop.outlet.till_folder().join("copy"));
+    let stop = |shop: &Shop| shop.gateway.lock().unwrap().take().unwrap().terminate();
+    stop(&shop);
+    std::fs::copy(&ledger, &copy).unwrap();
+    shop.gateway_is_back();
+    shop.pay();
+    assert_eq!(shop.outlet.till(&["upload"]).exit, Exit::Success);
+    stop(&shop);
+    for log in ["gateway.db-wal", "gateway.db-shm"] {
+        drop(std::fs::remove_file(shop.outlet.gateway_folder().join(log)));
+    }
+    std::fs::copy(&copy, &ledger).unwrap();
+    shop.gateway_is_back();
+    let said = shop.outlet.till(&["settle"]);
+    assert_eq!((said.exit, said.code()), (Exit::Host, "TL-1627"), "{said:?}");
+    let listed = &said.result()["differences"];
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{said:?}");
+    assert_eq!(
+        (&listed[0]["terminal"]["minor"], &listed[0]["gateway"]),
+        (&100.into(), &serde_json::Value::Null)
+    );
+    assert!(listed[0]["item"].as_str().unwrap().starts_with(SAM), "{listed}");
+    let report = shop.outlet.operate(&["report", "batch", TERMINAL, "2"]);
+    assert_eq!(report["differences"].as_array().unwrap().len(), 1, "{report}");
+    shop.settles("after");
 }

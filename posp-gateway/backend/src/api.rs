@@ -15,6 +15,7 @@
 //! backend calls the key module only for what is the issuer's: TACs and the MACs of a load.
 
 use crate::accounts::chart::{FundingKind, FundingNumber};
+use crate::report::Difference;
 use crate::store::StoreFault;
 use protocol::ids::{
     Asn, BatchNo, Factor, IssuerId, KeyVersion, MerchantId, OnlineCounter, SamTerminal, Stan, TermSeq,
@@ -364,6 +365,15 @@ pub enum AnswerBody {
     Records(Vec<RecordOutcome>),
     /// F48 of 0510: the host's totals.
     Totals(BatchTotals),
+    /// The batch is closed after its upload: F48, and F58 `DF`.
+    Closed {
+        /// The host's totals.
+        totals: BatchTotals,
+        /// On what the sides differ, as far as one answer has room for it; all of it is in the batch's report.
+        differences: Vec<Difference>,
+        /// How many there are in all.
+        all: u16,
+    },
 }
 
 /// What became of one offline record.

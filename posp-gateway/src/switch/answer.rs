@@ -1,10 +1,13 @@
 //! Writes answers: the fields of the request that an answer repeats, what was decided, the MAC.
 
 use super::echo::{Echo, Seal};
-use backend::api::{AnswerBody, BatchTotals, HostAnswer, RecordOutcome, Tally};
+use backend::api::{AnswerBody, BatchTotals, HostAnswer, ItemKey, RecordOutcome, Side, Tally};
+use backend::report::Difference;
 use keys::{KeyError, KeyModule, SignInField};
 use protocol::ids::BatchNo;
-use protocol::iso8583::f58::{F58Error, LoadAnswer, RecordAnswers};
+use protocol::iso8583::f58::{
+    self, BatchDifference, BatchDifferences, F58Error, ItemName, ItemSide, LoadAnswer, RecordAnswers,
+};
 use protocol::iso8583::frame::Requirement;
 use protocol::iso8583::typed::{
     AmountMinor, AuthorisationCode, Balance, KeyField, LocalDate, MonthDay, PurseField, ResponseCode,
@@ -99,7 +102,7 @@ fn with_requirement(header: Header, code: ResponseCode) -> Header {
 }
 
 fn message(keys: &dyn KeyModule, echo: &Echo, said: &Said<'_>, out: &mut [u8]) -> Result<usize, AnswerError> {
-    let mut purse = [0; 128];
+    let mut purse = [0; f58::MAX_BYTES];
     let purse = purse_field(said, &mut purse)?;
     let amount = said.amount.map(|amount| AmountMinor(amount.minor())).or(echo.amount);
     let date = said.moment.and_then(|moment| MonthDay::of(moment.date)).map(LocalDate);
@@ -149,9 +152,29 @@ fn purse_field<'o>(said: &Said<'_>, out: &'o mut [u8]) -> Result<Option<&'o [u8]
             LoadAnswer { algorithm: *algorithm, moment, mac2: *mac2 }.encode(out)?
         }
         (AnswerBody::Records(outcomes), _) => record_answers(outcomes)?.encode(out)?,
+        (AnswerBody::Closed { differences, all, .. }, _) => {
+            let differences: Vec<_> = differences.iter().map(difference).collect();
+            BatchDifferences::encode(*all, &differences, out)?
+        }
         _ => return Ok(None),
     };
     Ok(out.get(..length))
+}
+
+fn difference(of: &Difference) -> BatchDifference {
+    BatchDifference {
+        side: match of.side {
+            Side::Debit => ItemSide::Debit,
+            Side::Credit => ItemSide::Credit,
+            Side::Load => ItemSide::Load,
+        },
+        name: match of.key {
+            ItemKey::Trace(trace) => ItemName::Trace(trace),
+            ItemKey::Record(sam, seq) => ItemName::Record(sam, seq),
+        },
+        terminal: of.terminal.map(|amount| amount.minor()),
+        host: of.host.map(|amount| amount.minor()),
+    }
 }
 
 fn record_answers(outcomes: &[RecordOutcome]) -> Result<RecordAnswers, AnswerError> {
@@ -174,7 +197,9 @@ fn balance_text(body: &AnswerBody) -> Option<String> {
 
 /// F48 of a settlement's answer: the host's totals, and for each block whether it is what the terminal counted.
 fn settlement(echo: &Echo, said: &Said<'_>) -> Result<Option<SettlementTotals>, AnswerError> {
-    let AnswerBody::Totals(host) = said.body else { return Ok(None) };
+    let (AnswerBody::Totals(host) | AnswerBody::Closed { totals: host, .. }) = said.body else {
+        return Ok(None);
+    };
     let asked = echo.asked.as_deref().copied().unwrap_or_default();
     let same = |same: bool| if same { Balance::Balanced } else { Balance::NotBalanced };
     let cards = (asked.debits, asked.credits) == (host.debits, host.credits);

@@ -1,15 +1,15 @@
 //! What a verified message asks: from message type, processing code and field 60 to a typed request (`docs/posp.md` section 3).
 
 use super::answer::asked_totals;
-use backend::api::{HostBody, LoadSource, Original, PayerToken};
+use backend::api::{HostBody, ItemKey, LoadSource, Original, PayerToken, Side, UploadItem};
 use keys::KeyModule;
-use protocol::iso8583::f58::{LoadRequest, TransactionRecord};
+use protocol::iso8583::f58::{self, LoadRequest, TransactionRecord};
 use protocol::iso8583::typed::{
     self, Batch, Condition, ManagementCode, ProcessingCode, PurseField, ResponseCode, RetrievalReference,
     SettlementTotals, TransactionKind,
 };
 use protocol::iso8583::{FieldError, FieldNo, Message, Mti};
-use protocol::money::{Amount, CardAmount};
+use protocol::money::{Amount, CardAmount, Currency};
 use protocol::purse::TransactionType;
 
 /// Why a verified message is refused before it is asked: what field 39 says.
@@ -152,9 +152,33 @@ fn upload(message: &Message<'_>, batch: &Batch) -> Result<HostBody, Refused> {
             let records = records.ok().filter(|records| !records.is_empty()).ok_or(FORMAT)?;
             Ok(HostBody::OfflineRecords { records })
         }
+        Some(ManagementCode::SETTLEMENT | ManagementCode::UPLOAD_CHIP | ManagementCode::UPLOAD_OTHER) => {
+            items(message)
+        }
         Some(ManagementCode::UPLOAD_END | ManagementCode::UPLOAD_END_UNBALANCED) => Ok(HostBody::UploadEnd),
         _ => Err(INVALID),
     }
+}
+
+/// F58 `IT`: what the terminal has in its batch.
+fn items(message: &Message<'_>) -> Result<HostBody, Refused> {
+    let currency: Currency = message.need()?;
+    let field: PurseField<'_> = message.need()?;
+    let item = |item: Result<f58::BatchItem, f58::F58Error>| {
+        let f58::BatchItem { side, name, minor } = item.map_err(|_| FORMAT)?;
+        let side = match side {
+            f58::ItemSide::Debit => Side::Debit,
+            f58::ItemSide::Credit => Side::Credit,
+            f58::ItemSide::Load => Side::Load,
+        };
+        let key = match name {
+            f58::ItemName::Trace(trace) => ItemKey::Trace(trace),
+            f58::ItemName::Record(sam, seq) => ItemKey::Record(sam, seq),
+        };
+        Ok(UploadItem { side, key, amount: Amount::new(minor, currency) })
+    };
+    let items = f58::BatchItems::parse(field.0).map_err(|_| FORMAT)?;
+    Ok(HostBody::Upload { items: items.map(item).collect::<Result<_, Refused>>()? })
 }
 
 fn load(message: &Message<'_>, source: LoadSource) -> Result<HostBody, Refused> {

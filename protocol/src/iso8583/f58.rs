@@ -1,7 +1,7 @@
 //! Field 58: what a purse and its issuer say to each other through terminal and gateway (`docs/posp.md` section 5).
 //!
 //! Each record begins with two letters: `RQ` asks for a load or an unload, `RP` answers it, `TA` tells a transaction, `RS`
-//! answers such records. Lengths of random, MAC, TAC and digest follow from the algorithm byte. Refused: other letters,
+//! answers such records; `IT` and `DF` belong to the batch upload. Lengths of random, MAC, TAC and digest follow from the algorithm byte. Refused: other letters,
 //! unknown algorithms, types and states, records that end early, bytes after the last one.
 
 use super::FieldValue;
@@ -11,6 +11,12 @@ use crate::ids::{Asn, IssuerId, KeyIndex, KeyVersion, OfflineCounter, OnlineCoun
 use crate::money::CardAmount;
 use crate::purse::{
     Algorithm, CappDigest, CardRandom, Moment, Overdraft, PurseError, PurseMac, Suite, Tac, TransactionType,
+};
+
+mod batch;
+
+pub use batch::{
+    BatchDifference, BatchDifferences, BatchItem, BatchItems, DIFFERENCES_MAX, ITEMS_MAX, ItemName, ItemSide,
 };
 
 /// Most `TA` records of one message.
@@ -39,8 +45,11 @@ pub enum F58Error {
     /// A code with other characters than letters and digits.
     #[error("answer code is not text")]
     Code,
+    /// A side or a name of a batch item that is not known.
+    #[error("batch item {0:02X} is not known")]
+    Item(u8),
     /// More records than a message may have.
-    #[error("more than {MAX_RECORDS} records")]
+    #[error("more records than a message may have")]
     TooMany,
 }
 

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | [`Step::Ask`] | asks the host | `Answered`, `Unanswered` |
 //! | [`Step::Store`] | makes the entries durable; the outbox takes them | `Stored` |
-//! | [`Step::Records`] | reads what was uploaded in this batch | `Records` |
+//! | [`Step::Counted`] | reads what counts in this batch | `Counted` |
 //! | [`Step::Done`] | ends; the machine says what came of it | – |
 //!
 //! A journal that refuses ends the errand: whatever was asked is asked again another time, and answered as before.
@@ -23,7 +23,7 @@ use crate::outbox::Outbox;
 use crate::record::JournalEntry;
 use alloc::vec::Vec;
 use protocol::ids::BatchNo;
-use protocol::iso8583::f58::TransactionRecord;
+use protocol::iso8583::f58::BatchItem;
 
 /// What a driver tells an errand.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,8 +37,8 @@ pub enum Event {
     Unanswered(NoReply),
     /// The entries are durable, and the outbox knows them.
     Stored,
-    /// What was uploaded in the batch, oldest first.
-    Records(Vec<TransactionRecord>),
+    /// What counts in the batch.
+    Counted(Vec<BatchItem>),
 }
 
 /// What an errand wants done next.
@@ -48,8 +48,8 @@ pub enum Step {
     Ask(Ask),
     /// Make these durable before anything else happens.
     Store(Vec<JournalEntry>),
-    /// Read what was uploaded in this batch.
-    Records(BatchNo),
+    /// Read what counts in this batch.
+    Counted(BatchNo),
     /// It is over.
     Done,
 }

@@ -20,7 +20,7 @@ use compose::{Answer, answer, mti, request};
 use protocol::aes_key::AesKey;
 use protocol::host_mac::MacKey;
 use protocol::ids::{BatchNo, MerchantId, Stan, TerminalId};
-use protocol::iso8583::f58::{LoadAnswer, RecordAnswers, TransactionRecord};
+use protocol::iso8583::f58::{BatchDifference, BatchItem, LoadAnswer, RecordAnswers, TransactionRecord};
 use protocol::iso8583::frame::split;
 use protocol::iso8583::typed::{ResponseCode, RetrievalReference, SettlementTotals};
 use protocol::iso8583::{Header, Tpdu};
@@ -90,7 +90,10 @@ pub enum Ask {
     Records(Vec<TransactionRecord>),
     /// To settle the batch with these totals.
     Settle(SettlementTotals),
-    /// To close a batch that differs, its records having been uploaded again.
+    /// To take what the terminal counted in the batch, item by item, after the totals differed; at most
+    /// [`protocol::iso8583::f58::ITEMS_MAX`].
+    Items(Vec<BatchItem>),
+    /// To close a batch that differs, its items having been uploaded.
     UploadEnd,
 }
 
@@ -102,6 +105,15 @@ impl Ask {
             _ => None,
         }
     }
+}
+
+/// On what terminal and host differ in a batch that was closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// How many there are.
+    pub total: u16,
+    /// The first of them, as far as one message had room.
+    pub listed: Vec<BatchDifference>,
 }
 
 /// What the host answered, proved by its MAC.
@@ -117,6 +129,8 @@ pub struct HostReply {
     pub records: Option<RecordAnswers>,
     /// Field 48.
     pub totals: Option<SettlementTotals>,
+    /// Field 58 `DF`.
+    pub differences: Option<Differences>,
     /// Field 60.2.
     pub batch: BatchNo,
     /// Field 12.

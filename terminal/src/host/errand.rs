@@ -27,7 +27,7 @@ pub(super) fn run(
                 journal.commit(&Batch { wall: clock.now().wall, entries })?;
                 Event::Stored
             }
-            Step::Records(batch) => Event::Records(journal.uploaded_in(batch)?),
+            Step::Counted(batch) => Event::Counted(journal.counted_in(batch)?),
             Step::Done => return Ok(()),
         };
     }

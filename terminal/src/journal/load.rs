@@ -239,6 +239,20 @@ pub(super) fn newest(
     Ok(found)
 }
 
+/// The loads that count in this batch, oldest first: consented to, and not reversed.
+pub(super) fn counted_in(db: &Connection, batch: BatchNo) -> Result<Vec<Load>, StoreFault> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM load WHERE batch = ?1 AND reference IS NOT NULL AND state <> ?2 ORDER BY id"
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![batch.0, LoadStanding::Reversed as u8])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(Load::read(row)?);
+    }
+    Ok(found)
+}
+
 fn missing(id: RecordId) -> StoreFault {
     StoreFault::Damaged(format!("there is no load {}", id.0))
 }

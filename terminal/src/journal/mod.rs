@@ -15,10 +15,10 @@ pub use search::{HISTORY_MAX, Search, Sums};
 pub use store::FREE_BYTES_MIN;
 pub(crate) use store::free_bytes;
 
-use flow::outbox::{Outbox, record_of};
+use flow::outbox::Outbox;
 use flow::record::{CardId, DebitIntent, ENTRY_BYTES_MAX, JournalEntry, LoadIntent, RecordId};
 use protocol::ids::{BatchNo, SamTerminal};
-use protocol::iso8583::f58::TransactionRecord;
+use protocol::iso8583::f58::{BatchItem, ItemName, ItemSide};
 use protocol::time::Wall;
 use std::io;
 use std::path::Path;
@@ -167,24 +167,22 @@ impl Journal {
         }
     }
 
-    /// The records that were uploaded in this batch, as they were, oldest first.
+    /// What counts in this batch: payments that the host booked, and loads that it consented to and that were not reversed.
     ///
     /// # Errors
-    /// The disk cannot be read, or an entry is damaged.
-    pub fn uploaded_in(&self, batch: BatchNo) -> Result<Vec<TransactionRecord>, StoreFault> {
-        let payments = payment::of_batch(self.store.db(), batch)?;
-        let record = |payment: &Payment| {
-            let intent = self.intent(payment.id)?;
-            let resolution = match payment.resolution() {
-                Some(id) => match decode(&self.store.body(id)?)? {
-                    JournalEntry::Resolved { resolution, .. } => Some(resolution),
-                    _ => return Err(StoreFault::Damaged(format!("entry {} resolves nothing", id.0))),
-                },
-                None => None,
-            };
-            Ok(record_of(&intent, resolution.as_ref()))
-        };
-        payments.iter().map(record).collect()
+    /// The disk cannot be read, or a row is damaged.
+    pub fn counted_in(&self, batch: BatchNo) -> Result<Vec<BatchItem>, StoreFault> {
+        let booked = payment::booked_in(self.store.db(), batch)?.into_iter().map(|payment| BatchItem {
+            side: ItemSide::Debit,
+            name: ItemName::Record(payment.terminal, payment.term_seq),
+            minor: payment.amount.minor(),
+        });
+        let loaded = load::counted_in(self.store.db(), batch)?.into_iter().map(|load| BatchItem {
+            side: ItemSide::Load,
+            name: ItemName::Trace(load.trace),
+            minor: load.amount.minor(),
+        });
+        Ok(booked.chain(loaded).collect())
     }
 
     /// The debit of this card that was interrupted and not resolved.

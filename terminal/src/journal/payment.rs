@@ -126,11 +126,6 @@ impl Payment {
         Ok(())
     }
 
-    /// The entry that resolved it.
-    pub(super) fn resolution(&self) -> Option<RecordId> {
-        self.resolved.map(|(id, _)| id)
-    }
-
     /// From a row with [`COLUMNS`].
     pub(super) fn read(row: &Row<'_>) -> Result<Self, StoreFault> {
         let currency = Currency::from_numeric(row.get(5)?)
@@ -211,9 +206,11 @@ pub(super) fn proven_to(db: &Connection, sam: SamTerminal, card: &CardId) -> Res
     Ok(db.prepare_cached(sql)?.exists(params![sam.0, card.issuer.0, card.asn.0])?)
 }
 
-/// The payments that were uploaded in this batch, oldest first.
-pub(super) fn of_batch(db: &Connection, batch: BatchNo) -> Result<Vec<Payment>, StoreFault> {
-    let sql = format!("SELECT {COLUMNS} FROM payment WHERE upload_batch = ?1 ORDER BY id");
+/// The payments that the host booked in this batch, oldest first: those whose upload it approved, but for void ones.
+pub(super) fn booked_in(db: &Connection, batch: BatchNo) -> Result<Vec<Payment>, StoreFault> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM payment WHERE upload_batch = ?1 AND upload_code = '00' AND state <> 3 ORDER BY id"
+    );
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query([batch.0])?;
     let mut found = Vec::new();

@@ -4,7 +4,9 @@
 use protocol::aes_key::AesKey;
 use protocol::host_mac::MacKey;
 use protocol::ids::{BatchNo, MerchantId, Stan, TerminalId};
-use protocol::iso8583::f58::{LoadAnswer, RecordAnswer, RecordAnswers, RecordState, TransactionRecord};
+use protocol::iso8583::f58::{
+    BatchItem, BatchItems, LoadAnswer, RecordAnswer, RecordAnswers, RecordState, TransactionRecord,
+};
 use protocol::iso8583::frame::{MAX_FRAME, split, write};
 use protocol::iso8583::typed::{
     AmountMinor, Batch, Original, ProcessingCode, PurseField, ResponseCode, RetrievalReference,
@@ -59,6 +61,8 @@ pub(crate) struct Books {
     pub(crate) closed: Vec<u32>,
     pub(crate) seen: Vec<Mti>,
     pub(crate) refused: Vec<String>,
+    /// What was uploaded item by item.
+    pub(crate) items: Vec<BatchItem>,
     debits: Sum,
     loaded: Sum,
     uploading: bool,
@@ -83,6 +87,7 @@ impl Gateway {
             closed: Vec::new(),
             seen: Vec::new(),
             refused: Vec::new(),
+            items: Vec::new(),
             debits: Sum::default(),
             loaded: Sum::default(),
             uploading: false,
@@ -328,6 +333,12 @@ impl Books {
                 Says { code: Some(code), totals: Some(ours), purse: None }
             }
             Mti::UPLOAD => match message.get::<PurseField<'_>>().unwrap() {
+                Some(field) if field.tag() == Some(BatchItems::TAG) => {
+                    assert!(self.uploading, "items that nobody asked for");
+                    let items = BatchItems::parse(field.0).unwrap().map(Result::unwrap);
+                    self.items.extend(items);
+                    Says::default()
+                }
                 Some(field) => self.records(&field),
                 None if self.uploading => {
                     self.close();

@@ -8,6 +8,7 @@ use crate::till::{Said, Till, devices, no_readers};
 use console::Exit;
 use hardware::{Atr, MemoryReader};
 use protocol::iso8583::Mti;
+use protocol::iso8583::f58::ItemSide;
 use protocol::iso8583::typed::ResponseCode;
 use terminal::devices::Devices;
 
@@ -286,7 +287,11 @@ fn uploads_whose_answers_are_lost_are_booked_once() {
 #[test]
 fn a_settlement_that_differs_is_closed_once_and_both_sides_are_told() {
     let (till, gateway, purse) = (till(), Gateway::new(), Purse::new(10_000));
+    assert_eq!(topup(&till, &gateway, &purse, &["topup", "100"]).exit, Exit::Success);
     till.tap(&["sale", "12.50"], &purse, SamManner::Good);
+    // Refused and reversed loads do not count.
+    gateway.lose(Mti::FINANCIAL, Lose::Answer);
+    topup(&till, &gateway, &purse, &["topup", "30"]);
     gateway.books().miscounts = 50;
     let said = desk(&till, &gateway, &["settle"]);
     assert_eq!((said.exit, said.out.contains("TL-1627")), (Exit::Host, true), "{}{}", said.out, said.err);
@@ -296,7 +301,9 @@ fn a_settlement_that_differs_is_closed_once_and_both_sides_are_told() {
         said.out
     );
     assert_eq!(gateway.books().closed, [7]);
-    assert_eq!(gateway.paid(), 1250, "sending the records again books nothing twice");
+    let items: Vec<_> = gateway.books().items.iter().map(|item| (item.side, item.minor)).collect();
+    assert_eq!(items, [(ItemSide::Debit, 1250), (ItemSide::Load, 10_000)]);
+    assert_eq!(gateway.paid(), 1250, "naming the items books nothing twice");
     gateway.books().miscounts = 0;
     settles(&till, &gateway, &purse, 10_000);
 }

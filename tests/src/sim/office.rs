@@ -312,6 +312,7 @@ impl Office<'_> {
             consent: None,
             records: Some(records),
             totals: None,
+            differences: None,
             batch: BatchNo(1),
             time: None,
         };

@@ -149,8 +149,10 @@ pub(super) fn totals_that_agree_close_the_batch_and_others_lead_to_a_report<S: S
     let items = vec![item(one.identity.trace, 150), item(Stan(777), 300)];
     assert_eq!(world.send(HostBody::Upload { items }).code, code("00"));
     let end = world.message(t1(), HostBody::UploadEnd);
-    assert_eq!(world.host(end.clone()).code, code("00"));
-    assert!(world.host(end).repeat, "closed exactly once");
+    let ended = world.host(end.clone());
+    let AnswerBody::Closed { totals, differences, all } = &ended.body else { panic!("{ended:?}") };
+    assert_eq!((ended.code, *totals, differences.len(), *all), (code("00"), host, 3, 3));
+    assert_eq!(world.host(end), HostAnswer { repeat: true, ..ended }, "closed exactly once");
     let Report::Batch(report) = world.engine.query(&Query::Batch(t1(), BatchNo(1))).unwrap() else {
         panic!()
     };

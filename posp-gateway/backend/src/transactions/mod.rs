@@ -170,15 +170,26 @@ pub(crate) fn handle<S: Store>(
         Ok(batch) => batch,
         Err(code) => return Ok(bare(desk, code)),
     };
-    let ends_upload =
-        matches!(request.body, HostBody::Upload { .. } | HostBody::UploadEnd | HostBody::Settle { .. });
-    if batch.state == BatchState::Uploading && !ends_upload {
+    if batch.state == BatchState::Uploading && !may_come_late(&request.body) {
         return Ok(bare(desk, ResponseCode::RECONCILE));
     }
     let seq = working.take_transaction();
     let mut desked = Desked { request, merchant, batch, seq };
     let decision = decide(working, desk, &mut desked)?;
     record(working, desk, &terminal, desked, decision)
+}
+
+/// What a batch takes whose totals differ: its upload, and word of what has happened already. Money that a card has moved is never
+/// turned away; it counts in this batch on both sides. Nothing new is begun.
+const fn may_come_late(body: &HostBody) -> bool {
+    matches!(
+        body,
+        HostBody::Upload { .. }
+            | HostBody::UploadEnd
+            | HostBody::Settle { .. }
+            | HostBody::OfflineRecords { .. }
+            | HostBody::LoadConfirm { .. }
+    )
 }
 
 fn decide<S: Store>(

@@ -10,6 +10,8 @@ use crate::store::{
 use protocol::iso8583::typed::ResponseCode;
 use std::collections::BTreeMap;
 
+/// Most differences that the answer to the end of the upload lists.
+const DIFFERENCES_TOLD: usize = protocol::iso8583::f58::DIFFERENCES_MAX;
 /// Most differences that a report lists; a batch has at most as many transactions as its totals can count.
 const DIFFERENCES_MAX: usize = 4096;
 
@@ -78,10 +80,13 @@ pub(super) fn upload_end<S: Store>(
         terminal: Some(item.amount),
         host: None,
     }));
+    let all = u16::try_from(differences.len()).unwrap_or(u16::MAX);
     differences.truncate(DIFFERENCES_MAX);
+    let told = differences.iter().take(DIFFERENCES_TOLD).copied().collect();
     desked.batch.differences = differences;
     closing::close(working, desk, desked)?;
-    Ok(Decision { body: AnswerBody::Totals(desked.batch.host), ..Decision::done(kind) })
+    let body = AnswerBody::Closed { totals: desked.batch.host, differences: told, all };
+    Ok(Decision { body, ..Decision::done(kind) })
 }
 
 /// What the host counted in the batch, item by item.

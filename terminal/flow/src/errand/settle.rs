@@ -1,15 +1,15 @@
 //! Settlement of the batch (`posp.md` sections 3 and 6): everything that waits is sent, then the totals are compared; where they
-//! differ the batch's records are sent once more and its upload ended, and both sides' totals are reported.
+//! differ everything that counts in the batch is sent item by item, and the host's answer to the end names each difference.
 //!
-//! The answer to 0500 may get lost, and the batch is closed all the same: the next sign-in says which batch is open, and so
+//! Wherever it is interrupted, the next settlement begins again with the totals: the host takes the same items again. The answer to 0500 may get lost, and the batch is closed all the same: the next sign-in says which batch is open, and so
 //! whether it was closed. A batch is never settled twice.
 
 use super::{Drain, Drained, Errand, Event, Scope, Step};
-use crate::host::{Ask, HostReply, NoReply};
+use crate::host::{Ask, Differences, HostReply, NoReply};
 use crate::outbox::{Outbox, Waiting};
 use alloc::vec::Vec;
 use protocol::ids::BatchNo;
-use protocol::iso8583::f58::{MAX_RECORDS, TransactionRecord};
+use protocol::iso8583::f58::{BatchItem, ITEMS_MAX};
 use protocol::iso8583::typed::{ResponseCode, SettlementTotals};
 
 /// How often the totals are sent, while their answers get lost.
@@ -39,6 +39,8 @@ pub struct Settlement {
     pub ours: SettlementTotals,
     /// What the host counted.
     pub theirs: Option<SettlementTotals>,
+    /// On what they differ; `None` if they do not, or if that answer got lost.
+    pub differences: Option<Differences>,
 }
 
 /// Why the batch was not settled; it is still open, and nothing is lost.
@@ -72,6 +74,15 @@ struct Closed {
     totalled: Totalled,
     closing: Closing,
     theirs: Option<SettlementTotals>,
+    differences: Option<Differences>,
+    /// How often its upload was ended, while the answers got lost.
+    ends: u32,
+}
+
+impl Closed {
+    const fn by(totalled: Totalled, closing: Closing) -> Self {
+        Self { totalled, closing, theirs: None, differences: None, ends: 0 }
+    }
 }
 
 #[derive(Debug)]
@@ -83,8 +94,10 @@ enum State {
     /// The answer got lost: a sign-in tells whether the batch was closed.
     LookingAfter(Totalled),
     Reading(Closed),
-    SendingAgain(Closed, Vec<TransactionRecord>),
+    Uploading(Closed, Vec<BatchItem>),
     Ending(Closed),
+    /// The answer to the end got lost: a sign-in tells whether the batch was closed.
+    LookingAfterEnd(Closed),
     SigningInAgain(Closed),
     Finished,
 }
@@ -126,8 +139,8 @@ impl Settle {
     }
 
     fn closed(&mut self, closed: Closed, next: Option<BatchNo>) -> Step {
-        let Closed { totalled: Totalled { batch, ours, .. }, closing, theirs } = closed;
-        self.settled = Ok(Settlement { batch, next, closing, ours, theirs });
+        let Closed { totalled: Totalled { batch, ours, .. }, closing, theirs, differences, .. } = closed;
+        self.settled = Ok(Settlement { batch, next, closing, ours, theirs, differences });
         Step::Done
     }
 
@@ -158,26 +171,30 @@ impl Settle {
     }
 
     fn answered(&mut self, totalled: Totalled, reply: &HostReply) -> Step {
-        let closed = |closing| Closed { totalled, closing, theirs: reply.totals };
+        let closed = |closing| Closed { theirs: reply.totals, ..Closed::by(totalled, closing) };
         match reply.code {
             ResponseCode::APPROVED => self.sign_in_again(closed(Closing::Balanced)),
             ResponseCode::RECONCILE => {
                 self.state = State::Reading(closed(Closing::Differing));
-                Step::Records(totalled.batch)
+                Step::Counted(totalled.batch)
             }
             code => self.refused(Refusal::Refused(code)),
         }
     }
 
-    /// Every record of the batch once more, then the end of the upload, which closes the batch at the host.
-    fn send_again(&mut self, closed: Closed, mut records: Vec<TransactionRecord>) -> Step {
-        if records.is_empty() {
-            self.state = State::Ending(closed);
-            return Step::Ask(Ask::UploadEnd);
+    /// Every item of the batch, then the end of the upload, which closes the batch at the host.
+    fn upload(&mut self, closed: Closed, mut items: Vec<BatchItem>) -> Step {
+        if items.is_empty() {
+            return self.end_upload(closed);
         }
-        let rest = records.split_off(records.len().min(MAX_RECORDS));
-        self.state = State::SendingAgain(closed, rest);
-        Step::Ask(Ask::Records(records))
+        let rest = items.split_off(items.len().min(ITEMS_MAX));
+        self.state = State::Uploading(closed, rest);
+        Step::Ask(Ask::Items(items))
+    }
+
+    fn end_upload(&mut self, closed: Closed) -> Step {
+        self.state = State::Ending(Closed { ends: closed.ends.saturating_add(1), ..closed });
+        Step::Ask(Ask::UploadEnd)
     }
 
     /// The next sign-in names the batch that is open now; if it is lost, the one after it does.
@@ -191,18 +208,19 @@ impl Settle {
             State::SigningIn => self.drain(Event::Start, outbox),
             State::Asking(totalled) => self.answered(totalled, reply),
             State::LookingAfter(totalled) if outbox.batch() != totalled.batch => {
-                let closed = Closed { totalled, closing: Closing::AnswerLost, theirs: None };
-                self.closed(closed, Some(outbox.batch()))
+                self.closed(Closed::by(totalled, Closing::AnswerLost), Some(outbox.batch()))
             }
             State::LookingAfter(totalled) => self.ask(totalled),
-            // They are booked already, or held: the answer changes nothing here, and a host that compares by its own books may
-            // refuse them.
-            State::SendingAgain(closed, _) if reply.code == ResponseCode::RECONCILE => {
-                self.send_again(closed, Vec::new())
+            State::Uploading(closed, rest) if reply.code.is_approved() => self.upload(closed, rest),
+            State::Ending(closed) if reply.code.is_approved() => {
+                let theirs = reply.totals.or(closed.theirs);
+                self.sign_in_again(Closed { theirs, differences: reply.differences.clone(), ..closed })
             }
-            State::SendingAgain(closed, rest) => self.send_again(closed, rest),
-            State::Ending(closed) if reply.code.is_approved() => self.sign_in_again(closed),
-            State::Ending(_) => self.refused(Refusal::Refused(reply.code)),
+            State::Uploading(..) | State::Ending(_) => self.refused(Refusal::Refused(reply.code)),
+            State::LookingAfterEnd(closed) if outbox.batch() != closed.totalled.batch => {
+                self.closed(closed, Some(outbox.batch()))
+            }
+            State::LookingAfterEnd(closed) => self.end_upload(closed),
             State::SigningInAgain(closed) => self.closed_at_last(closed, outbox),
             _ => self.refused(Refusal::Driver),
         }
@@ -232,9 +250,15 @@ impl Errand for Settle {
                 self.state = State::LookingAfter(Totalled { tries, ..totalled });
                 Step::Ask(Ask::SignIn)
             }
+            (State::Ending(closed), Event::Unanswered(NoReply::Timeout | NoReply::Broken))
+                if closed.ends < TRIES_MAX =>
+            {
+                self.state = State::LookingAfterEnd(closed);
+                Step::Ask(Ask::SignIn)
+            }
             (State::SigningInAgain(closed), Event::Unanswered(_)) => self.closed_at_last(closed, outbox),
             (_, Event::Unanswered(why)) => self.refused(why.into()),
-            (State::Reading(closed), Event::Records(records)) => self.send_again(closed, records),
+            (State::Reading(closed), Event::Counted(items)) => self.upload(closed, items),
             _ => self.refused(Refusal::Driver),
         }
     }

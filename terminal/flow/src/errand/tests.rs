@@ -1,10 +1,13 @@
 //! The errands by themselves: what they ask, what they store, and what an answer that comes too late for its record means.
 
 use super::*;
+use crate::host::Differences;
 use crate::outbox::FIRST_BATCH;
 use crate::record::{CardId, DebitIntent, RecordId, Resolution, Uncertainty};
 use protocol::ids::{Asn, IssuerId, KeyVersion, OfflineCounter, SamTerminal, TermSeq};
-use protocol::iso8583::f58::{RecordAnswer, RecordAnswers, RecordState};
+use protocol::iso8583::f58::{
+    BatchDifference, ITEMS_MAX, ItemName, ItemSide, RecordAnswer, RecordAnswers, RecordState,
+};
 use protocol::iso8583::typed::ResponseCode;
 use protocol::money::{CardAmount, Currency};
 use protocol::purse::{CappDigest, CardRandom, File15Digest, Moment, Overdraft, Suite, Tac, TransactionType};
@@ -40,6 +43,7 @@ fn reply(code: ResponseCode) -> HostReply {
         consent: None,
         records: None,
         totals: None,
+        differences: None,
         batch: FIRST_BATCH,
         time: None,
     }
@@ -131,18 +135,68 @@ fn a_settlement_whose_answer_is_lost_is_found_closed_at_the_next_sign_in_and_not
     assert_eq!((settled.closing, settled.next), (Closing::AnswerLost, Some(BatchNo(2))));
 }
 
-#[test]
-fn a_batch_that_differs_is_sent_again_and_ended() {
-    let mut outbox = Outbox::default();
+/// Up to the totals that the host counted otherwise.
+fn differing(outbox: &mut Outbox) -> Settle {
     let mut settle = Settle::new();
+    settle.handle(Event::Start, outbox);
+    settle.handle(Event::Answered(reply(ResponseCode::APPROVED)), outbox);
+    let step = settle.handle(Event::Answered(reply(ResponseCode::RECONCILE)), outbox);
+    assert_eq!(step, Step::Counted(FIRST_BATCH));
+    settle
+}
+
+fn item(number: u32) -> BatchItem {
+    let name = ItemName::Record(SamTerminal([0x17; 6]), TermSeq(number));
+    BatchItem { side: ItemSide::Debit, name, minor: 250 }
+}
+
+#[test]
+fn a_batch_that_differs_is_sent_item_by_item_and_each_difference_is_told() {
+    let mut outbox = Outbox::default();
+    let mut settle = differing(&mut outbox);
     let approved = || Event::Answered(reply(ResponseCode::APPROVED));
-    settle.handle(Event::Start, &mut outbox);
-    settle.handle(approved(), &mut outbox);
-    let step = settle.handle(Event::Answered(reply(ResponseCode::RECONCILE)), &mut outbox);
-    assert_eq!(step, Step::Records(FIRST_BATCH));
-    assert_eq!(settle.handle(Event::Records(vec![]), &mut outbox), Step::Ask(Ask::UploadEnd));
-    assert_eq!(settle.handle(approved(), &mut outbox), Step::Ask(Ask::SignIn));
+    let all: Vec<BatchItem> = (1..=60).map(item).collect();
+    let (first, rest) = all.split_at(ITEMS_MAX);
+    assert_eq!(
+        settle.handle(Event::Counted(all.clone()), &mut outbox),
+        Step::Ask(Ask::Items(first.to_vec()))
+    );
+    assert_eq!(settle.handle(approved(), &mut outbox), Step::Ask(Ask::Items(rest.to_vec())));
+    assert_eq!(settle.handle(approved(), &mut outbox), Step::Ask(Ask::UploadEnd));
+    let BatchItem { side, name, minor } = item(3);
+    let difference = BatchDifference { side, name, terminal: Some(minor), host: None };
+    let told = Differences { total: 1, listed: vec![difference] };
+    let end = HostReply { differences: Some(told.clone()), ..reply(ResponseCode::APPROVED) };
+    assert_eq!(settle.handle(Event::Answered(end), &mut outbox), Step::Ask(Ask::SignIn));
     assert_eq!(settle.handle(Event::Unanswered(NoReply::Unreachable), &mut outbox), Step::Done);
     let settled = settle.into_settled().1.unwrap();
     assert_eq!((settled.closing, settled.next), (Closing::Differing, None));
+    assert_eq!(settled.differences, Some(told));
+}
+
+#[test]
+fn an_upload_whose_end_is_not_answered_is_ended_again_only_while_the_batch_is_open() {
+    let mut outbox = Outbox::default();
+    let mut settle = differing(&mut outbox);
+    let approved = || Event::Answered(reply(ResponseCode::APPROVED));
+    assert_eq!(settle.handle(Event::Counted(vec![]), &mut outbox), Step::Ask(Ask::UploadEnd));
+    assert_eq!(settle.handle(Event::Unanswered(NoReply::Broken), &mut outbox), Step::Ask(Ask::SignIn));
+    assert_eq!(settle.handle(approved(), &mut outbox), Step::Ask(Ask::UploadEnd), "still open: it was lost");
+    assert_eq!(settle.handle(Event::Unanswered(NoReply::Timeout), &mut outbox), Step::Ask(Ask::SignIn));
+    outbox.apply(RecordId(1), &JournalEntry::Batch(BatchNo(2)));
+    assert_eq!(settle.handle(approved(), &mut outbox), Step::Done, "closed: only the answer was lost");
+    let settled = settle.into_settled().1.unwrap();
+    assert_eq!(
+        (settled.closing, settled.next, settled.differences),
+        (Closing::Differing, Some(BatchNo(2)), None)
+    );
+}
+
+#[test]
+fn an_item_that_the_host_refuses_leaves_the_batch_open() {
+    let mut outbox = Outbox::default();
+    let mut settle = differing(&mut outbox);
+    settle.handle(Event::Counted(vec![item(1)]), &mut outbox);
+    settle.handle(Event::Answered(reply(ResponseCode::SYSTEM)), &mut outbox);
+    assert_eq!(settle.into_settled().1, Err(Refusal::Refused(ResponseCode::SYSTEM)));
 }

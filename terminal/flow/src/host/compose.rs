@@ -1,12 +1,14 @@
 //! Messages of the `aes` dialect, out and in: which fields each carries (`posp.md` sections 2, 3 and 5), and their MACs.
 
-use super::{Ask, HostConfig, HostReply};
+use super::{Ask, Differences, HostConfig, HostReply};
 use crate::record::HostNumbers;
 use alloc::vec;
 use alloc::vec::Vec;
 use protocol::host_mac::MacKey;
 use protocol::ids::{MerchantId, Stan, TerminalId};
-use protocol::iso8583::f58::{LoadAnswer, MAX_BYTES, RecordAnswers, RecordList};
+use protocol::iso8583::f58::{
+    BatchDifferences, BatchItems, ItemName, LoadAnswer, MAX_BYTES, RecordAnswers, RecordList,
+};
 use protocol::iso8583::frame::{MAX_FRAME, write};
 use protocol::iso8583::typed::{
     AmountMinor, Batch, Condition, LocalDate, ManagementCode, MonthDay, Original, ProcessingCode, PurseField,
@@ -44,7 +46,7 @@ pub(super) fn mti(ask: &Ask) -> Mti {
         Ask::Confirm { .. } => Mti::ADVICE,
         Ask::Reversal { repeat: false, .. } => Mti::REVERSAL,
         Ask::Reversal { repeat: true, .. } => Mti::REVERSAL_REPEAT,
-        Ask::Records(_) | Ask::UploadEnd => Mti::UPLOAD,
+        Ask::Records(_) | Ask::Items(_) | Ask::UploadEnd => Mti::UPLOAD,
         Ask::Settle(_) => Mti::SETTLEMENT,
     }
 }
@@ -127,6 +129,16 @@ fn fields(
                 .put(&config.currency)?;
             out.put(&Batch::management(batch, ManagementCode::SETTLEMENT))?;
         }
+        Ask::Items(items) => {
+            let mut purse = [0; MAX_BYTES];
+            let n = BatchItems::encode(items, &mut purse)?;
+            out.put(&trace)?.put(&config.terminal)?.put(&config.merchant)?.put(&config.currency)?;
+            out.put(&PurseField(purse.get(..n).unwrap_or_default()))?;
+            // Offline records are the card's, as chip transactions are; what was online goes by its trace.
+            let offline = items.iter().all(|item| matches!(item.name, ItemName::Record(..)));
+            let code = if offline { ManagementCode::UPLOAD_CHIP } else { ManagementCode::SETTLEMENT };
+            out.put(&Batch::management(batch, code))?;
+        }
         Ask::UploadEnd => {
             out.put(&trace)?.put(&config.terminal)?.put(&config.merchant)?;
             out.put(&Batch::management(batch, ManagementCode::UPLOAD_END_UNBALANCED))?;
@@ -193,7 +205,14 @@ fn reply(message: &Message<'_>) -> Result<HostReply, WireError> {
         consent: tagged(LoadAnswer::TAG).map(|field| LoadAnswer::parse(field.0)).transpose()?,
         records: tagged(RecordAnswers::TAG).map(|field| RecordAnswers::parse(field.0)).transpose()?,
         totals: message.get::<SettlementTotals>()?,
+        differences: tagged(BatchDifferences::TAG).map(|field| differences(field.0)).transpose()?,
         batch: message.need::<Batch>()?.batch,
         time: message.get::<CardTime>()?,
     })
+}
+
+fn differences(field: &[u8]) -> Result<Differences, WireError> {
+    let field = BatchDifferences::parse(field)?;
+    let total = field.total;
+    Ok(Differences { total, listed: field.collect::<Result<_, _>>()? })
 }

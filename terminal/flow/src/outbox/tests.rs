@@ -68,6 +68,7 @@ fn reply(code: ResponseCode) -> HostReply {
         consent: None,
         records: None,
         totals: None,
+        differences: None,
         batch: FIRST_BATCH,
         time: None,
     }

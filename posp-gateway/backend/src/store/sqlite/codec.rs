@@ -35,7 +35,8 @@ pub(super) fn totals(bytes: &[u8]) -> Option<BatchTotals> {
     reader.is_empty().then_some(totals)
 }
 
-/// Body of an answer: 0 nothing · 1 balance · 2 load (algorithm, MAC2) · 3 records · 4 totals.
+/// Body of an answer: 0 nothing · 1 balance · 2 load (algorithm, MAC2) · 3 records · 4 totals ·
+/// 5 totals 36, how many differences 2, differences.
 pub(super) fn body_bytes(body: &AnswerBody) -> Vec<u8> {
     let mut out = Vec::new();
     match body {
@@ -59,6 +60,12 @@ pub(super) fn body_bytes(body: &AnswerBody) -> Vec<u8> {
         AnswerBody::Totals(totals) => {
             out.push(4);
             out.extend_from_slice(&totals_bytes(totals));
+        }
+        AnswerBody::Closed { totals, differences, all } => {
+            out.push(5);
+            out.extend_from_slice(&totals_bytes(totals));
+            out.extend_from_slice(&all.to_be_bytes());
+            out.extend_from_slice(&differences_bytes(differences));
         }
     }
     out
@@ -85,6 +92,11 @@ pub(super) fn body(bytes: &[u8]) -> Option<AnswerBody> {
             AnswerBody::Records(outcomes)
         }
         4 => AnswerBody::Totals(totals(reader.take(36).ok()?)?),
+        5 => {
+            let (totals, all) = (totals(reader.take(36).ok()?)?, reader.u16().ok()?);
+            let rest = reader.rest();
+            AnswerBody::Closed { totals, all, differences: differences(reader.take(rest.len()).ok()?)? }
+        }
         _ => return None,
     };
     reader.is_empty().then_some(body)
