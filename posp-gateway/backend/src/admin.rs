@@ -88,6 +88,13 @@ pub(crate) fn handle<S: Store>(
         AdminRequest::Fund { kind, number, amount, reference } => {
             fund(working, desk, Book::Funding(*kind, *number), *amount, *reference)
         }
+        AdminRequest::CloseFunding { kind, number, currency } => {
+            match rules::close_account(working, Book::Funding(*kind, *number).id(*currency))? {
+                None => refused(AdminRefusal::NoFunding),
+                Some(true) => Ok(AdminAnswer::Done),
+                Some(false) => Ok(AdminAnswer::Exists),
+            }
+        }
         AdminRequest::AddPayer { token, kind, number, currency } => {
             let account = Book::Funding(*kind, *number).id(*currency);
             if working.account(account)?.is_none() {

@@ -29,6 +29,7 @@ use protocol::time::Now;
 
 mod limits;
 mod query;
+mod search;
 
 pub use crate::store::{retrieval_reference, transaction_of};
 pub use limits::{Limit, LimitScope};
@@ -37,6 +38,7 @@ pub use query::{
     Alert, AlertKind, CardReport, DenyChange, DenyList, Evidence, LINKS_MAX, OpenItem, Query, Report,
     TerminalReport,
 };
+pub use search::{Found, RecordReport, Search, TransactionReport};
 
 /// The backend as the gateway sees it.
 pub trait Backend {
@@ -453,6 +455,15 @@ pub enum AdminRequest {
         amount: Amount,
         /// The operator's own unique name for this arrival.
         reference: u64,
+    },
+    /// Closes a cardholder's funding account: nothing new is paid from or into it, and what is held is still taken or released.
+    CloseFunding {
+        /// Bank card, third party, phone bill.
+        kind: FundingKind,
+        /// Its number.
+        number: FundingNumber,
+        /// Its currency.
+        currency: Currency,
     },
     /// A PAN's token draws on this funding account.
     AddPayer {

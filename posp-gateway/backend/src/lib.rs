@@ -18,6 +18,7 @@ mod engine;
 mod needs;
 mod query;
 pub mod report;
+mod search;
 pub mod store;
 pub mod transactions;
 

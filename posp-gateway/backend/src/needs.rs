@@ -140,7 +140,8 @@ fn admin(request: &AdminRequest, keys: &mut Vec<Key>) {
             keys.extend([Key::Sam(*sam), Key::Terminal(*terminal)]);
         }
         AdminRequest::WithdrawSam { sam, .. } => keys.push(Key::Sam(*sam)),
-        AdminRequest::AddFunding { kind, number, currency } => {
+        AdminRequest::AddFunding { kind, number, currency }
+        | AdminRequest::CloseFunding { kind, number, currency } => {
             keys.push(Key::Account(Book::Funding(*kind, *number).id(*currency)));
         }
         AdminRequest::Fund { kind, number, amount, reference } => {

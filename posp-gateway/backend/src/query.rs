@@ -1,13 +1,14 @@
 //! What people read. Nothing here changes anything.
 
 use crate::accounts::chart::{Book, code};
-use crate::accounts::{TransferCode, TransferKind};
+use crate::accounts::{AccountId, TransferCode, TransferKind};
 use crate::api::{CardReport, Query, Report, TerminalReport};
 use crate::audit;
 use crate::cards::load;
 use crate::report::{BatchReport, LineKind, Statement, StatementLine};
 use crate::store::{BatchRecord, CardId, CommitNo, Key, Merchant, Record, Scan, Store, StoreFault, Working};
 use protocol::ids::{BatchNo, IssuerId, MerchantId, TerminalId};
+use protocol::money::Amount;
 use protocol::time::Wall;
 use std::ops::ControlFlow;
 
@@ -51,6 +52,8 @@ pub(crate) fn answer<S: Store>(store: &mut S, query: &Query) -> Result<Report, S
             links(store, newest.as_slice())
         }
         Query::Links(numbers) => links(store, numbers),
+        Query::Find { search, limit } => crate::search::find(store, search, *limit),
+        Query::Suffices { account, amount } => suffices(store, *account, *amount),
         Query::Audit => Ok(Report::Audit(Box::new(audit::run(store)?))),
     }
 }
@@ -64,6 +67,18 @@ fn links<S: Store>(store: &mut S, numbers: &[CommitNo]) -> Result<Report, StoreF
         });
     }
     Ok(Report::Links(found))
+}
+
+/// Whether a payment of this amount would be covered now. What is not there suffices for nothing.
+fn suffices<S: Store>(store: &mut S, account: AccountId, amount: Amount) -> Result<Report, StoreFault> {
+    let account = match store.get(&Key::Account(account))? {
+        Some(Record::Account(account)) => account,
+        _ => return Ok(Report::Suffices(false)),
+    };
+    let pays = !account.flags.closed
+        && account.flags.debits_must_not_exceed_credits
+        && account.currency == amount.currency();
+    Ok(Report::Suffices(pays && amount.minor() <= account.running.available_credit()))
 }
 
 fn terminal<S: Store>(store: &mut S, id: TerminalId) -> Result<Report, StoreFault> {

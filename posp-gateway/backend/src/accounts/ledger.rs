@@ -63,6 +63,18 @@ impl<S: Store> Ledger<S> {
         Ok(verdicts)
     }
 
+    /// Closes accounts; whether each was open, in order, `None` for an unknown one. One commit.
+    ///
+    /// # Errors
+    /// The store failed: none was closed.
+    pub fn close_accounts(&mut self, ids: &[AccountId], now: Wall) -> Result<Vec<Option<bool>>, StoreFault> {
+        let mut working = Working::new(&mut self.store, now)?;
+        let closed =
+            ids.iter().map(|id| rules::close_account(&mut working, *id)).collect::<Result<Vec<_>, _>>()?;
+        working.commit()?;
+        Ok(closed)
+    }
+
     /// Applies transfers; results in order, linked ones all or none. One commit. Holds whose time is up are released first.
     ///
     /// # Errors

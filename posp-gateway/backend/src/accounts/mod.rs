@@ -11,6 +11,8 @@
 //! [`rules`] decides; [`Ledger`] is the batch-first interface over a store; [`chart`] names the accounts.
 
 pub mod chart;
+#[cfg(test)]
+mod interleaved;
 pub(crate) mod ledger;
 pub mod rules;
 #[cfg(test)]

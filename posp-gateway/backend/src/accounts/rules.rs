@@ -93,6 +93,19 @@ pub fn create_account<B: Books>(
     Ok(Ok(id))
 }
 
+/// Closes one account: no new transfer or hold touches it, and holds made before still resolve. `Some(true)` if it was open.
+///
+/// # Errors
+/// The store failed.
+pub fn close_account<B: Books>(books: &mut B, id: AccountId) -> Result<Option<bool>, StoreFault> {
+    let Some(account) = books.account(id)? else { return Ok(None) };
+    if !account.flags.closed {
+        let flags = super::AccountFlags { closed: true, ..account.flags };
+        books.put_account(Account { flags, ..account });
+    }
+    Ok(Some(!account.flags.closed))
+}
+
 /// Applies transfers in order; a chain of linked ones applies wholly or not at all. Results are in the order of `batch`.
 ///
 /// # Errors

@@ -1,14 +1,14 @@
 //! What may be read of the backend, and what was read. Nothing here changes anything.
 
-use super::{AcquirerId, CardStatus};
-use crate::accounts::TransferSeq;
+use super::{AcquirerId, CardStatus, Found, Search};
 use crate::accounts::chart::{IssuerNumber, MerchantNumber};
+use crate::accounts::{AccountId, TransferSeq};
 use crate::report::{AuditReport, BatchReport, Statement};
 use crate::store::{CommitNo, DenyVersion, Link, OfflineRecord};
 use protocol::ids::{
     Asn, BatchNo, IssuerId, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, TermSeq, TerminalId,
 };
-use protocol::money::{CardAmount, Currency};
+use protocol::money::{Amount, CardAmount, Currency};
 use protocol::time::Wall;
 
 /// What to read.
@@ -46,6 +46,21 @@ pub enum Query {
         /// How many.
         limit: u32,
     },
+    /// Transactions by any of their names, at most `limit`.
+    Find {
+        /// What they are looked for by.
+        search: Search,
+        /// How many.
+        limit: u32,
+    },
+    /// Whether an account could pay this much now. A carrier or content provider may ask this, and learns nothing else: not the balance, nor
+    /// whether there is such an account.
+    Suffices {
+        /// Whose.
+        account: AccountId,
+        /// How much.
+        amount: Amount,
+    },
     /// Everything re-derived and compared.
     Audit,
     /// The newest link of this gateway's chain.
@@ -76,6 +91,10 @@ pub enum Report {
     OpenItems(Vec<OpenItem>),
     /// The deny list's changes.
     DenyList(DenyList),
+    /// Transactions, oldest first.
+    Found(Found),
+    /// Yes or no.
+    Suffices(bool),
     /// An audit.
     Audit(Box<AuditReport>),
     /// Links, in the order asked; `None` for one that is not there.

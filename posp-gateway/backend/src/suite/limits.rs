@@ -11,7 +11,7 @@ use keys::{KeyModule, SoftKeys};
 use proptest::prelude::*;
 use protocol::ids::*;
 use protocol::iso8583::typed::ResponseCode;
-use protocol::time::{Mono, Now, Wall};
+use protocol::time::{CardDate, Mono, Now, Wall};
 use std::sync::Arc;
 
 const NONE: Limit = Limit {
@@ -156,8 +156,12 @@ impl Street {
         street
     }
 
+    fn now(&self) -> Now {
+        Now { mono: Mono(0), wall: Wall(self.ms), utc_offset_min: 0 }
+    }
+
     fn execute(&mut self, request: Request) -> Answer {
-        let now = Now { mono: Mono(0), wall: Wall(self.ms), utc_offset_min: 0 };
+        let now = self.now();
         self.engine.execute(now, &[request]).unwrap().remove(0)
     }
 
@@ -186,7 +190,7 @@ impl Street {
     }
 
     /// What all of a merchant's terminals have left, and what was handed out.
-    fn handed_out(&mut self, of: usize) -> Option<(Tally, Tally)> {
+    fn handed_out(&mut self, of: usize) -> Option<(CardDate, Tally, Tally)> {
         let store = self.engine.store();
         let Some(Record::Shares(shares)) = store.get(&Key::Shares(merchant(of))).unwrap() else {
             return None;
@@ -200,7 +204,7 @@ impl Street {
                 left = Tally { minor: left.minor + usage.left.minor, count: left.count + usage.left.count };
             }
         }
-        Some((shares.granted, left))
+        Some((shares.day, shares.granted, left))
     }
 }
 
@@ -209,6 +213,7 @@ struct Paid {
     at: usize,
     payer: usize,
     day: i64,
+    date: CardDate,
     minor: u64,
     /// Whether the payer, the terminal and the merchant were counted at its time.
     counted: [bool; 3],
@@ -315,10 +320,12 @@ impl Naive {
                 if answer.code == APPROVED {
                     let (at, payer, minor, day) = (*at, *payer, *minor, *day);
                     let stands = true;
+                    let date = street.now().local().unwrap().0;
                     self.paid.push(Paid {
                         at,
                         payer,
                         day,
+                        date,
                         minor,
                         counted,
                         stands,
@@ -385,16 +392,17 @@ proptest! {
         for step in &steps {
             naive.step(&mut street, &mut day, step);
             for of in 0..2 {
-                if let Some((granted, left)) = street.handed_out(of) {
+                if let Some((_, granted, left)) = street.handed_out(of) {
                     prop_assert!(granted.minor >= left.minor && granted.count >= left.count);
                 }
             }
         }
         for of in 0..2 {
-            if let Some((granted, left)) = street.handed_out(of) {
+            if let Some((date, granted, left)) = street.handed_out(of) {
                 // Whatever was handed out was used or is left: nothing of a limit gets lost.
-                let last = naive.paid.iter().filter(|p| merchant_of(p.at) == of && p.counted[2]).map(|p| p.day).max();
-                let (minor, count) = naive.used(last.unwrap_or(day), 2, |p| merchant_of(p.at) == of);
+                let that_day = naive.paid.iter().filter(|p| p.date == date && merchant_of(p.at) == of);
+                let used = that_day.filter(|p| p.stands && p.counted[2]);
+                let (minor, count) = used.fold((0, 0), |(minor, count), p| (minor + p.minor, count + 1));
                 prop_assert_eq!((granted.minor - left.minor, granted.count - left.count), (minor, count));
             }
         }

@@ -7,6 +7,9 @@ mod crash;
 mod day;
 mod limits;
 mod preauthorisation;
+mod privacy;
+mod refunds;
+mod search;
 mod tamper;
 mod world;
 
@@ -90,6 +93,11 @@ on_every_store! {
     preauthorisation::a_reversed_completion_never_was
     preauthorisation::a_completion_taken_back_when_the_money_is_gone_leaves_nothing_held
     preauthorisation::an_advice_completes_and_is_taken_back_by_a_refund_alone
+    refunds::what_was_taken_back_or_never_paid_is_not_refunded
+    search::a_transaction_is_found_by_every_name_it_has
+    search::a_payers_transactions_of_a_span_of_time_are_found_in_order
+    privacy::a_partner_learns_whether_an_amount_suffices_and_nothing_else
+    privacy::nothing_that_a_merchant_reads_names_a_payer_an_account_or_a_balance
     limits::amount_sum_and_count_are_refused_with_their_codes_and_a_new_day_begins_anew
     limits::who_is_not_there_has_no_limit
     limits::a_void_gives_back_and_its_reversal_counts_again_beyond_the_limit

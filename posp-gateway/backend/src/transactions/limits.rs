@@ -231,17 +231,39 @@ const fn counts(kind: TransactionKind) -> bool {
     matches!(kind, TransactionKind::Purchase | TransactionKind::PreAuthorisation)
 }
 
-/// A payment was voided or reversed: if its day is still the one that is counted, it no longer counts.
+/// A payment was voided or reversed: if its day is still the one that is counted, it no longer counts. What it used goes back to the merchant,
+/// not to the terminal: the limit may have been lowered below what is used.
 pub(crate) fn give_back<S: Store>(working: &mut Working<'_, S>, of: &Transaction) -> Result<(), StoreFault> {
-    recount(working, of, Tally::minus, |left, wanted| (sum(left, wanted), Tally::default()))
+    let Some(used) = recount(working, of, Tally::minus)? else { return Ok(()) };
+    if let Some((usage, mut shares)) = used {
+        working.put(Record::Usage(usage));
+        shares.granted = less(shares.granted, Tally { minor: minor_of(of), count: 1 });
+        working.put(Record::Shares(Box::new(shares)));
+    }
+    Ok(())
 }
 
-/// A void was reversed: its payment counts again, even beyond a limit.
+/// A void was reversed: its payment counts again, even beyond a limit. Then nobody may have anything left.
 pub(crate) fn count_again<S: Store>(
     working: &mut Working<'_, S>,
     of: &Transaction,
 ) -> Result<(), StoreFault> {
-    recount(working, of, Tally::plus, |left, wanted| (less(left, wanted), less(wanted, left)))
+    let Some(used) = recount(working, of, Tally::plus)? else { return Ok(()) };
+    let Some((usage, mut shares)) = used else { return Ok(()) };
+    let wanted = Tally { minor: minor_of(of), count: 1 };
+    working.put(Record::Usage(Usage { left: less(usage.left, wanted), ..usage }));
+    shares.granted = sum(shares.granted, less(wanted, usage.left));
+    let limit = working.limit(LimitScope::Merchant(shares.merchant))?;
+    let max = limit.as_ref().map_or(UNLIMITED, day_max);
+    if shares.granted.minor > max.minor || shares.granted.count > max.count {
+        give_back_all(working, &mut shares)?;
+    }
+    working.put(Record::Shares(Box::new(shares)));
+    Ok(())
+}
+
+fn minor_of(of: &Transaction) -> u64 {
+    of.amount.map_or(0, Amount::minor)
 }
 
 /// Whether a payment was counted by a row that counts since this one. Only numbers of one gateway are in the order of time.
@@ -257,41 +279,34 @@ fn counted<S: Store>(
     Ok(first.is_some_and(|first| of.at >= first.at))
 }
 
-/// Changes what a payment has left behind. `take` says what the terminal has left afterwards, and what of it must be handed out anew.
+/// What a payment changed in its merchant's day: the terminal's row and the merchant's.
+type OfMerchant = Option<(Usage, Shares)>;
+
+/// Changes what a payment has left behind in the rows of payer and terminal. `None` if it was not counted for its terminal; inside, what
+/// is left to do if it was counted for its merchant.
 fn recount<S: Store>(
     working: &mut Working<'_, S>,
     of: &Transaction,
     used: impl Fn(Tally, u64) -> Tally,
-    take: impl Fn(Tally, Tally) -> (Tally, Tally),
-) -> Result<(), StoreFault> {
-    let (true, Some(amount), Some(payer)) = (counts(of.kind), of.amount, of.payer) else { return Ok(()) };
-    let minor = amount.minor();
+) -> Result<Option<OfMerchant>, StoreFault> {
+    let (true, Some(payer)) = (counts(of.kind), of.payer) else { return Ok(None) };
+    let minor = minor_of(of);
     if let Some(usage) = working.usage(UsageOf::Payer(payer))?
         && counted(working, of, usage.since)?
     {
         working.put(Record::Usage(Usage { used: used(usage.used, minor), ..usage }));
     }
-    let terminal = of.identity.terminal;
-    let Some(usage) = working.usage(UsageOf::Terminal(terminal))? else { return Ok(()) };
+    let Some(usage) = working.usage(UsageOf::Terminal(of.identity.terminal))? else { return Ok(None) };
     if !counted(working, of, usage.since)? {
-        return Ok(());
+        return Ok(None);
     }
-    let mut usage = Usage { used: used(usage.used, minor), ..usage };
-    if let Some(mut shares) = working.shares(of.identity.merchant)?
+    let usage = Usage { used: used(usage.used, minor), ..usage };
+    if let Some(shares) = working.shares(of.identity.merchant)?
         && usage.day == shares.day
         && counted(working, of, shares.since)?
     {
-        let (left, more) = take(usage.left, Tally { minor, count: 1 });
-        usage.left = left;
-        let unlisted = !shares.terminals.contains(&terminal);
-        if unlisted || more != Tally::default() {
-            shares.granted = sum(shares.granted, more);
-            if unlisted {
-                shares.terminals.push(terminal);
-            }
-            working.put(Record::Shares(Box::new(shares)));
-        }
+        return Ok(Some(Some((usage, shares))));
     }
     working.put(Record::Usage(usage));
-    Ok(())
+    Ok(Some(None))
 }
