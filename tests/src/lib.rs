@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod demo;
 pub mod online;
 pub mod outlet;
+pub mod postgres;
 pub mod python;
 pub mod shop;
 pub mod sim;

@@ -31,6 +31,7 @@ mod limits;
 mod query;
 mod search;
 
+pub use crate::cards::tac_terms;
 pub use crate::store::{retrieval_reference, transaction_of};
 pub use limits::{Limit, LimitScope};
 pub use protocol::iso8583::typed::RetrievalReference;

@@ -115,7 +115,7 @@ fn record_keys(record: &TransactionRecord, keys: &mut Vec<Key>) {
     match record.counter {
         CardCounter::Online(counter) => keys.push(Key::Load(card, counter)),
         CardCounter::Offline(counter) => {
-            keys.push(Key::Claim(card, counter));
+            keys.extend([Key::Claim(card, counter), Key::Resolution(card, counter)]);
             if let Some(before) = counter.0.checked_sub(1) {
                 keys.push(Key::Claim(card, OfflineCounter(before)));
             }
@@ -203,7 +203,10 @@ fn lead(record: &Record, keys: &mut Vec<Key>) {
             keys.extend(it.load.map(|(card, counter)| Key::Load(card, counter)));
             keys.push(Key::Batch(it.identity.terminal, it.identity.batch));
         }
-        Record::Hold(hold) => keys.extend([Key::Account(hold.debit), Key::Account(hold.credit)]),
+        Record::Hold(hold) => {
+            keys.extend([Key::Account(hold.debit), Key::Account(hold.credit)]);
+            keys.extend(hold.transaction.map(Key::Transaction));
+        }
         Record::Card(card) => {
             keys.extend(card.funding.map(Key::Account));
             keys.extend(card.open_load.map(|counter| Key::Load(card.id, counter)));
@@ -211,7 +214,9 @@ fn lead(record: &Record, keys: &mut Vec<Key>) {
         Record::Load(load) => {
             keys.extend([Key::Hold(load.hold), Key::Transaction(load.transaction), Key::Account(load.payer)]);
         }
-        Record::Claim(_, _, sam, seq) => keys.push(Key::Record(*sam, *seq)),
+        Record::Claim(_, _, sam, seq) | Record::Resolution(_, _, sam, seq) => {
+            keys.push(Key::Record(*sam, *seq))
+        }
         Record::Sam(sam) => {
             keys.extend(
                 sam.assignments.last().and_then(|(_, place)| *place).map(|(_, id)| Key::Merchant(id)),

@@ -53,6 +53,12 @@ impl GatewayNo {
         (self.0 as u64) << COUNT_BITS
     }
 
+    /// What stands behind this gateway's last number of any kind.
+    #[must_use]
+    pub const fn base_after(self) -> u64 {
+        self.base() | COUNT
+    }
+
     /// This gateway's first number of any kind.
     #[must_use]
     pub const fn first(self) -> u64 {

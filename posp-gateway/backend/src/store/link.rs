@@ -57,7 +57,7 @@ impl Link {
                     transfers.transfer(transfer);
                     after.transfer = TransferSeq(transfer.seq.0.saturating_add(1));
                 }
-                Record::Transaction(transaction) if transaction.seq >= heads.transaction => {
+                Record::Transaction(transaction) if heads.is_next_transaction(transaction.seq) => {
                     transactions.transaction(transaction);
                     after.transaction = TransactionSeq(transaction.seq.0.saturating_add(1));
                 }

@@ -14,6 +14,7 @@ mod kind;
 mod link;
 pub mod memory;
 mod numbers;
+pub mod postgres;
 mod record;
 pub mod sqlite;
 mod working;
@@ -63,6 +64,22 @@ pub enum StoreFault {
         /// Newest schema known.
         known: u32,
     },
+    /// It was written by an older program, and only its owner may bring it forward.
+    #[error(
+        "the store has schema {found}, this program needs {known}: bring it forward with `posp-gateway init` (0: the database is empty)"
+    )]
+    Older {
+        /// Schema of the store; 0 if there is none.
+        found: u32,
+        /// Schema needed.
+        known: u32,
+    },
+    /// The database server is away, starting, full of connections, or no longer the primary: it is asked again and again.
+    #[error("the database does not answer: {0}")]
+    Away(String),
+    /// The database server does not let us in.
+    #[error("the database refuses the gateway: {0}")]
+    Refused(String),
     /// Another writer was first; decide again.
     #[error("another writer was first")]
     Conflict,
@@ -106,6 +123,26 @@ pub struct Heads {
     pub link: Option<Linked>,
     /// Time of the newest commit.
     pub at: Wall,
+}
+
+impl Heads {
+    /// Whether a batch over these heads appends this transaction, as opposed to changing one that is there (perhaps another gateway's).
+    #[must_use]
+    pub fn is_next_transaction(&self, seq: TransactionSeq) -> bool {
+        seq >= self.transaction && GatewayNo::of(seq.0) == self.gateway()
+    }
+
+    /// Whether a batch over these heads appends this transfer.
+    #[must_use]
+    pub fn is_next_transfer(&self, seq: TransferSeq) -> bool {
+        seq >= self.transfer && GatewayNo::of(seq.0) == self.gateway()
+    }
+
+    /// Whose numbers these are.
+    #[must_use]
+    pub const fn gateway(&self) -> GatewayNo {
+        GatewayNo::of(self.transfer.0)
+    }
 }
 
 impl Default for Heads {

@@ -349,7 +349,7 @@ impl TestCard {
             digest: CappDigest::default(),
             tac: Tac::zero(self.suite),
         };
-        let tac = self.tac_key.tac_key().tac(&crate::cards::tac_terms(&unsigned));
+        let tac = self.tac_key.tac_key().tac(&tac_terms(&unsigned));
         TransactionRecord { tac, ..unsigned }
     }
 

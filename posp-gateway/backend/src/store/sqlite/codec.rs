@@ -19,7 +19,7 @@ fn amount(reader: &mut Reader<'_>) -> Option<Amount> {
     Some(Amount::new(minor, Currency::from_numeric(reader.u16().ok()?)?))
 }
 
-pub(super) fn totals_bytes(totals: &BatchTotals) -> Vec<u8> {
+pub(in crate::store) fn totals_bytes(totals: &BatchTotals) -> Vec<u8> {
     let mut out = Vec::with_capacity(36);
     for tally in [totals.debits, totals.credits, totals.loads] {
         out.extend_from_slice(&tally.minor.to_be_bytes());
@@ -28,7 +28,7 @@ pub(super) fn totals_bytes(totals: &BatchTotals) -> Vec<u8> {
     out
 }
 
-pub(super) fn totals(bytes: &[u8]) -> Option<BatchTotals> {
+pub(in crate::store) fn totals(bytes: &[u8]) -> Option<BatchTotals> {
     let mut reader = Reader::new(bytes);
     let mut tally = || Some(Tally { minor: reader.u64().ok()?, count: reader.u32().ok()? });
     let totals = BatchTotals { debits: tally()?, credits: tally()?, loads: tally()? };
@@ -37,7 +37,7 @@ pub(super) fn totals(bytes: &[u8]) -> Option<BatchTotals> {
 
 /// Body of an answer: 0 nothing · 1 balance · 2 load (algorithm, MAC2) · 3 records · 4 totals ·
 /// 5 totals 36, how many differences 2, differences.
-pub(super) fn body_bytes(body: &AnswerBody) -> Vec<u8> {
+pub(in crate::store) fn body_bytes(body: &AnswerBody) -> Vec<u8> {
     let mut out = Vec::new();
     match body {
         AnswerBody::None => {}
@@ -71,7 +71,7 @@ pub(super) fn body_bytes(body: &AnswerBody) -> Vec<u8> {
     out
 }
 
-pub(super) fn body(bytes: &[u8]) -> Option<AnswerBody> {
+pub(in crate::store) fn body(bytes: &[u8]) -> Option<AnswerBody> {
     let Some((tag, rest)) = bytes.split_first() else { return Some(AnswerBody::None) };
     let mut reader = Reader::new(rest);
     let body = match tag {
@@ -103,7 +103,7 @@ pub(super) fn body(bytes: &[u8]) -> Option<AnswerBody> {
 }
 
 /// 1 ‖ trace 4, or 2 ‖ SAM 6 ‖ sequence 4: sorts as the type does.
-pub(super) fn key_bytes(key: &ItemKey) -> Vec<u8> {
+pub(in crate::store) fn key_bytes(key: &ItemKey) -> Vec<u8> {
     match key {
         ItemKey::Trace(trace) => [&[1][..], &trace.0.to_be_bytes()].concat(),
         ItemKey::Record(sam, seq) => [&[2][..], &sam.0, &seq.0.to_be_bytes()].concat(),
@@ -135,20 +135,20 @@ fn side(reader: &mut Reader<'_>) -> Option<Side> {
     }
 }
 
-pub(super) fn item_bytes(item: &UploadItem) -> Vec<u8> {
+pub(in crate::store) fn item_bytes(item: &UploadItem) -> Vec<u8> {
     let mut out = vec![side_byte(item.side)];
     out.extend_from_slice(&key_bytes(&item.key));
     put_amount(&mut out, item.amount);
     out
 }
 
-pub(super) fn item(bytes: &[u8]) -> Option<UploadItem> {
+pub(in crate::store) fn item(bytes: &[u8]) -> Option<UploadItem> {
     let mut reader = Reader::new(bytes);
     let item = UploadItem { side: side(&mut reader)?, key: key(&mut reader)?, amount: amount(&mut reader)? };
     reader.is_empty().then_some(item)
 }
 
-pub(super) fn differences_bytes(differences: &[Difference]) -> Vec<u8> {
+pub(in crate::store) fn differences_bytes(differences: &[Difference]) -> Vec<u8> {
     let mut out = Vec::new();
     for difference in differences {
         out.push(side_byte(difference.side));
@@ -163,7 +163,7 @@ pub(super) fn differences_bytes(differences: &[Difference]) -> Vec<u8> {
     out
 }
 
-pub(super) fn differences(bytes: &[u8]) -> Option<Vec<Difference>> {
+pub(in crate::store) fn differences(bytes: &[u8]) -> Option<Vec<Difference>> {
     let mut reader = Reader::new(bytes);
     let mut found = Vec::new();
     while !reader.is_empty() {

@@ -15,7 +15,7 @@ use rusqlite::{Connection, params};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-pub(super) fn scope_bytes(scope: LimitScope) -> Vec<u8> {
+pub(in crate::store) fn scope_bytes(scope: LimitScope) -> Vec<u8> {
     match scope {
         LimitScope::Kind(kind) => [&b"K"[..], &kind.number().to_be_bytes()].concat(),
         LimitScope::Payer(account) => of_bytes(UsageOf::Payer(account)),
@@ -24,7 +24,7 @@ pub(super) fn scope_bytes(scope: LimitScope) -> Vec<u8> {
     }
 }
 
-pub(super) fn of_bytes(of: UsageOf) -> Vec<u8> {
+pub(in crate::store) fn of_bytes(of: UsageOf) -> Vec<u8> {
     match of {
         UsageOf::Payer(account) => [&b"P"[..], &super::write::id(account)].concat(),
         UsageOf::Terminal(terminal) => [&b"T"[..], &terminal.to_bytes()].concat(),
@@ -42,7 +42,7 @@ fn scope(bytes: &[u8]) -> Option<LimitScope> {
     })
 }
 
-pub(super) fn limit(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(in crate::store) fn limit(c: &mut Columns<'_, '_>) -> Option<Record> {
     Some(Record::Limit(Limit {
         scope: scope(c.bytes()?)?,
         payment_max: c.some_int()?,
@@ -65,14 +65,14 @@ fn of(bytes: &[u8]) -> Option<UsageOf> {
 }
 
 /// A row of usages, its key first.
-pub(super) fn usage_row(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(in crate::store) fn usage_row(c: &mut Columns<'_, '_>) -> Option<Record> {
     let of = of(c.bytes()?)?;
     let (day, since) = (CardDate::from_bytes(c.array()?), TransactionSeq(c.int()?));
     Some(Record::Usage(Usage { of, day, since, used: tally(c)?, left: tally(c)? }))
 }
 
 /// A row of shares, its key first.
-pub(super) fn shares_row(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(in crate::store) fn shares_row(c: &mut Columns<'_, '_>) -> Option<Record> {
     let merchant = c.merchant()?;
     let (day, since) = (CardDate::from_bytes(c.array()?), TransactionSeq(c.int()?));
     let granted = tally(c)?;

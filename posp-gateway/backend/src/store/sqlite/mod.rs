@@ -10,18 +10,18 @@
 mod behind;
 #[cfg(test)]
 mod behind_tests;
-mod codec;
+pub(super) mod codec;
 mod import;
-mod limits;
+pub(super) mod limits;
 mod open_batches;
 mod pages;
-mod read;
-mod registered;
+pub(super) mod read;
+pub(super) mod registered;
 mod remembered;
 mod scan;
 #[cfg(test)]
 mod tests;
-mod write;
+pub(super) mod write;
 
 use self::behind::Behind;
 use self::open_batches::OpenBatches;

@@ -22,7 +22,7 @@ use protocol::iso8583::typed::{AuthorisationCode, ResponseCode};
 use protocol::money::{Amount, CardAmount, Currency};
 use protocol::purse::Moment;
 use protocol::time::Wall;
-use rusqlite::types::{FromSql, ValueRef};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 /// Columns of a transfer and of the hold that belongs to it.
@@ -32,61 +32,107 @@ pub(super) const HOLD: &str =
     "SELECT h.seq, t.debit, t.credit, t.amount, t.currency, h.expires, h.state, t.code, t.txn
     FROM holds h JOIN transfers t ON t.seq = h.seq";
 
+/// A value of a row.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) enum Cell<'r> {
+    Null,
+    Integer(i64),
+    Blob(&'r [u8]),
+    Text(&'r str),
+}
+
+/// A row of any store that has columns.
+pub(in crate::store) trait Cells {
+    /// The value of a column; `None` if there is no such column, or a type that no record of ours has.
+    fn cell(&self, at: usize) -> Option<Cell<'_>>;
+}
+
+impl Cells for Row<'_> {
+    fn cell(&self, at: usize) -> Option<Cell<'_>> {
+        Some(match self.get_ref(at).ok()? {
+            ValueRef::Null => Cell::Null,
+            ValueRef::Integer(value) => Cell::Integer(value),
+            ValueRef::Blob(bytes) => Cell::Blob(bytes),
+            ValueRef::Text(text) => Cell::Text(core::str::from_utf8(text).ok()?),
+            ValueRef::Real(_) => return None,
+        })
+    }
+}
+
+impl<'r> Cell<'r> {
+    const fn integer(self) -> Option<i64> {
+        if let Self::Integer(value) = self { Some(value) } else { None }
+    }
+
+    const fn blob(self) -> Option<&'r [u8]> {
+        if let Self::Blob(bytes) = self { Some(bytes) } else { None }
+    }
+
+    const fn text(self) -> Option<&'r str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+}
+
 /// A row's cursor: the next column, as the type wanted.
-pub(super) struct Columns<'r, 's> {
-    row: &'r Row<'s>,
+pub(in crate::store) struct Columns<'r, 's> {
+    row: &'r (dyn Cells + 's),
     at: usize,
 }
 
 impl<'r, 's> Columns<'r, 's> {
-    pub(super) const fn new(row: &'r Row<'s>) -> Self {
+    pub(in crate::store) const fn new(row: &'r (dyn Cells + 's)) -> Self {
         Self { row, at: 0 }
     }
 
-    pub(super) fn next(&mut self) -> Option<ValueRef<'r>> {
-        let value = self.row.get_ref(self.at).ok();
-        self.at = self.at.saturating_add(1);
+    /// Leaves columns out.
+    pub(in crate::store) const fn skip(&mut self, columns: usize) {
+        self.at = self.at.saturating_add(columns);
+    }
+
+    fn next(&mut self) -> Option<Cell<'r>> {
+        let value = self.row.cell(self.at);
+        self.skip(1);
         value
     }
 
-    pub(super) fn int<T: TryFrom<i64>>(&mut self) -> Option<T> {
-        i64::column_result(self.next()?).ok()?.try_into().ok()
+    pub(in crate::store) fn int<T: TryFrom<i64>>(&mut self) -> Option<T> {
+        self.next()?.integer()?.try_into().ok()
     }
 
-    pub(super) fn some_int<T: TryFrom<i64>>(&mut self) -> Option<Option<T>> {
+    pub(in crate::store) fn some_int<T: TryFrom<i64>>(&mut self) -> Option<Option<T>> {
         match self.next()? {
-            ValueRef::Null => Some(None),
-            value => i64::column_result(value).ok()?.try_into().ok().map(Some),
+            Cell::Null => Some(None),
+            value => value.integer()?.try_into().ok().map(Some),
         }
     }
 
-    pub(super) fn bytes(&mut self) -> Option<&'r [u8]> {
-        self.next()?.as_blob().ok()
+    pub(in crate::store) fn bytes(&mut self) -> Option<&'r [u8]> {
+        self.next()?.blob()
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(in crate::store) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.bytes()?.try_into().ok()
     }
 
-    pub(super) fn some_array<const N: usize>(&mut self) -> Option<Option<[u8; N]>> {
+    pub(in crate::store) fn some_array<const N: usize>(&mut self) -> Option<Option<[u8; N]>> {
         match self.next()? {
-            ValueRef::Null => Some(None),
-            value => value.as_blob().ok()?.try_into().ok().map(Some),
+            Cell::Null => Some(None),
+            value => value.blob()?.try_into().ok().map(Some),
         }
     }
 
-    pub(super) fn text(&mut self) -> Option<&'r str> {
-        self.next()?.as_str().ok()
+    pub(in crate::store) fn text(&mut self) -> Option<&'r str> {
+        self.next()?.text()
     }
 
-    pub(super) fn some_text(&mut self) -> Option<Option<&'r str>> {
+    pub(in crate::store) fn some_text(&mut self) -> Option<Option<&'r str>> {
         match self.next()? {
-            ValueRef::Null => Some(None),
-            value => value.as_str().ok().map(Some),
+            Cell::Null => Some(None),
+            value => value.text().map(Some),
         }
     }
 
-    pub(super) fn account(&mut self) -> Option<AccountId> {
+    pub(in crate::store) fn account(&mut self) -> Option<AccountId> {
         self.array().map(u128::from_be_bytes).map(AccountId)
     }
 
@@ -99,11 +145,11 @@ impl<'r, 's> Columns<'r, 's> {
         Currency::from_numeric(self.int()?)
     }
 
-    pub(super) fn terminal(&mut self) -> Option<TerminalId> {
+    pub(in crate::store) fn terminal(&mut self) -> Option<TerminalId> {
         TerminalId::from_text(self.text()?)
     }
 
-    pub(super) fn merchant(&mut self) -> Option<MerchantId> {
+    pub(in crate::store) fn merchant(&mut self) -> Option<MerchantId> {
         MerchantId::from_text(self.text()?)
     }
 
@@ -176,7 +222,7 @@ fn batch_state(number: u8) -> Option<BatchState> {
     })
 }
 
-pub(super) fn account(c: &mut Columns<'_, '_>) -> Option<Account> {
+pub(in crate::store) fn account(c: &mut Columns<'_, '_>) -> Option<Account> {
     Some(Account {
         id: c.account()?,
         currency: c.currency()?,
@@ -192,7 +238,7 @@ pub(super) fn account(c: &mut Columns<'_, '_>) -> Option<Account> {
     })
 }
 
-pub(super) fn transfer(c: &mut Columns<'_, '_>) -> Option<Transfer> {
+pub(in crate::store) fn transfer(c: &mut Columns<'_, '_>) -> Option<Transfer> {
     let seq = TransferSeq(c.int()?);
     let reference = Reference(u128::from_be_bytes(c.array()?));
     let (debit, credit, amount) = (c.account()?, c.account()?, c.amount()?);
@@ -212,7 +258,7 @@ pub(super) fn transfer(c: &mut Columns<'_, '_>) -> Option<Transfer> {
     Some(Transfer { seq, reference, debit, credit, amount, code, kind, transaction, at })
 }
 
-pub(super) fn hold(c: &mut Columns<'_, '_>) -> Option<Hold> {
+pub(in crate::store) fn hold(c: &mut Columns<'_, '_>) -> Option<Hold> {
     Some(Hold {
         seq: TransferSeq(c.int()?),
         debit: c.account()?,
@@ -225,7 +271,7 @@ pub(super) fn hold(c: &mut Columns<'_, '_>) -> Option<Hold> {
     })
 }
 
-pub(super) fn transaction(c: &mut Columns<'_, '_>) -> Option<Transaction> {
+pub(in crate::store) fn transaction(c: &mut Columns<'_, '_>) -> Option<Transaction> {
     let seq = TransactionSeq(c.int()?);
     let identity = Identity {
         acquirer: AcquirerId(c.int()?),
@@ -283,7 +329,7 @@ pub(super) fn transaction(c: &mut Columns<'_, '_>) -> Option<Transaction> {
     })
 }
 
-pub(super) fn batch(c: &mut Columns<'_, '_>) -> Option<BatchRecord> {
+pub(in crate::store) fn batch(c: &mut Columns<'_, '_>) -> Option<BatchRecord> {
     Some(BatchRecord {
         terminal: c.terminal()?,
         number: BatchNo(c.int()?),
@@ -291,8 +337,8 @@ pub(super) fn batch(c: &mut Columns<'_, '_>) -> Option<BatchRecord> {
         state: batch_state(c.int()?)?,
         host: codec::totals(c.bytes()?)?,
         of_terminal: match c.next()? {
-            ValueRef::Null => None,
-            value => Some(codec::totals(value.as_blob().ok()?)?),
+            Cell::Null => None,
+            value => Some(codec::totals(value.blob()?)?),
         },
         first: TransactionSeq(c.int()?),
         last: TransactionSeq(c.int()?),
@@ -300,7 +346,7 @@ pub(super) fn batch(c: &mut Columns<'_, '_>) -> Option<BatchRecord> {
     })
 }
 
-pub(super) fn issuer(c: &mut Columns<'_, '_>) -> Option<Issuer> {
+pub(in crate::store) fn issuer(c: &mut Columns<'_, '_>) -> Option<Issuer> {
     let (id, number, currency) = (IssuerId(c.array()?), IssuerNumber(c.int()?), c.currency()?);
     let (factors, rest) = c.bytes()?.as_chunks::<8>();
     let upper_factors = factors.iter().map(|factor| Factor(*factor)).collect();
@@ -308,7 +354,7 @@ pub(super) fn issuer(c: &mut Columns<'_, '_>) -> Option<Issuer> {
     rest.is_empty().then_some(Issuer { id, number, currency, upper_factors, load_limit })
 }
 
-pub(super) fn card(c: &mut Columns<'_, '_>) -> Option<Card> {
+pub(in crate::store) fn card(c: &mut Columns<'_, '_>) -> Option<Card> {
     let id = c.card()?;
     let key_version = KeyVersion(c.int()?);
     let funding = c.some_array()?.map(u128::from_be_bytes).map(AccountId);
@@ -338,7 +384,7 @@ pub(super) fn card(c: &mut Columns<'_, '_>) -> Option<Card> {
     })
 }
 
-pub(super) fn load(c: &mut Columns<'_, '_>) -> Option<Load> {
+pub(in crate::store) fn load(c: &mut Columns<'_, '_>) -> Option<Load> {
     Some(Load {
         card: c.card()?,
         counter: OnlineCounter(c.int()?),
@@ -353,7 +399,7 @@ pub(super) fn load(c: &mut Columns<'_, '_>) -> Option<Load> {
     })
 }
 
-pub(super) fn offline(c: &mut Columns<'_, '_>) -> Option<OfflineRecord> {
+pub(in crate::store) fn offline(c: &mut Columns<'_, '_>) -> Option<OfflineRecord> {
     Some(OfflineRecord {
         content: TransactionRecord::parse(c.bytes()?).ok()?,
         standing: RecordStanding::from_number(c.int()?)?,
@@ -367,17 +413,17 @@ pub(super) fn offline(c: &mut Columns<'_, '_>) -> Option<OfflineRecord> {
     })
 }
 
-pub(super) fn claim(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(in crate::store) fn claim(c: &mut Columns<'_, '_>) -> Option<Record> {
     let (card, counter) = (c.card()?, OfflineCounter(c.int()?));
     Some(Record::Claim(card, counter, SamTerminal(c.array()?), TermSeq(c.int()?)))
 }
 
-pub(super) fn resolution(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(in crate::store) fn resolution(c: &mut Columns<'_, '_>) -> Option<Record> {
     let (card, counter) = (c.card()?, OfflineCounter(c.int()?));
     Some(Record::Resolution(card, counter, SamTerminal(c.array()?), TermSeq(c.int()?)))
 }
 
-pub(super) fn alert(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(in crate::store) fn alert(c: &mut Columns<'_, '_>) -> Option<Record> {
     let number = AlertNo(c.int()?);
     let (at, kind) = (Wall(c.int()?), AlertKind::from_number(c.int()?)?);
     let (issuer, asn) = (c.some_array()?.map(IssuerId), c.some_array()?.map(Asn));
@@ -390,7 +436,7 @@ pub(super) fn link(row: &Row<'_>) -> Option<Link> {
     link_of(&mut Columns::new(row))
 }
 
-pub(super) fn link_of(c: &mut Columns<'_, '_>) -> Option<Link> {
+pub(in crate::store) fn link_of(c: &mut Columns<'_, '_>) -> Option<Link> {
     Some(Link {
         number: CommitNo(c.int()?),
         at: Wall(c.int()?),

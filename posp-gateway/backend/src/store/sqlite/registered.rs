@@ -9,32 +9,32 @@ use crate::store::{DenyVersion, Key, Merchant, Record, Registry, Sam, StoreFault
 use protocol::ids::{BatchNo, MerchantId, SamTerminal, TerminalId};
 use rusqlite::{Connection, params};
 
-pub(super) fn registry(c: &mut Columns<'_, '_>) -> Option<Registry> {
+pub(in crate::store) fn registry(c: &mut Columns<'_, '_>) -> Option<Registry> {
     Some(Registry { issuers: c.int()?, merchants: c.int()?, deny: DenyVersion(c.int()?) })
 }
 
-pub(super) fn merchant(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(in crate::store) fn merchant(c: &mut Columns<'_, '_>) -> Option<Record> {
     let (id, number) = (c.merchant()?, MerchantNumber(c.int()?));
     let (name, currency) = (c.text()?.to_owned(), c.currency()?);
     Some(Record::Merchant(Merchant { id, number, name, currency }))
 }
 
-pub(super) fn terminal(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(in crate::store) fn terminal(c: &mut Columns<'_, '_>) -> Option<Record> {
     let (id, merchant, acquirer) = (c.terminal()?, c.merchant()?, AcquirerId(c.int()?));
     let (open, newest) = (c.some_int()?.map(BatchNo), BatchNo(c.int()?));
     Some(Record::Terminal(Terminal { id, merchant, acquirer, open, newest }))
 }
 
-pub(super) fn payer(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(in crate::store) fn payer(c: &mut Columns<'_, '_>) -> Option<Record> {
     Some(Record::Payer(PayerToken(c.array()?), c.account()?))
 }
 
-pub(super) fn arrival(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(in crate::store) fn arrival(c: &mut Columns<'_, '_>) -> Option<Record> {
     let reference: i64 = c.int()?;
     Some(Record::Arrival(reference.cast_unsigned(), TransferSeq(c.int()?)))
 }
 
-pub(super) fn upload(c: &mut Columns<'_, '_>) -> Option<Record> {
+pub(in crate::store) fn upload(c: &mut Columns<'_, '_>) -> Option<Record> {
     let (terminal, number) = (c.terminal()?, BatchNo(c.int()?));
     Some(Record::Upload(terminal, number, codec::item(c.bytes()?)?))
 }

@@ -18,11 +18,11 @@ pub(super) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(-1)
 }
 
-pub(super) const fn id(account: AccountId) -> [u8; 16] {
+pub(in crate::store) const fn id(account: AccountId) -> [u8; 16] {
     account.0.to_be_bytes()
 }
 
-pub(super) fn text(bytes: &[u8]) -> &str {
+pub(in crate::store) fn text(bytes: &[u8]) -> &str {
     core::str::from_utf8(bytes).unwrap_or_default()
 }
 
@@ -30,7 +30,7 @@ fn padded(merchant: MerchantId) -> String {
     text(&merchant.to_bytes()).to_owned()
 }
 
-pub(super) const fn hold_state(state: HoldState) -> u8 {
+pub(in crate::store) const fn hold_state(state: HoldState) -> u8 {
     match state {
         HoldState::Open => 0,
         HoldState::Posted => 1,
@@ -39,7 +39,7 @@ pub(super) const fn hold_state(state: HoldState) -> u8 {
     }
 }
 
-pub(super) const fn batch_state(state: BatchState) -> u8 {
+pub(in crate::store) const fn batch_state(state: BatchState) -> u8 {
     match state {
         BatchState::Open => 0,
         BatchState::Uploading => 1,

@@ -1,0 +1,329 @@
+//! One session with the server: its runtime, its statements, its time limits, and what the server's errors mean.
+
+use crate::store::{GatewayNo, StoreFault};
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+
+/// First key of the advisory locks by which a gateway's number is held: `TLGE`.
+const LOCK_SPACE: i32 = 0x544C_4745;
+/// How long one connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long the server may take over one round trip, before the session counts as lost.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
+/// What a session asks of the server. Joins from arrays of keys go row by row, in the order of the arrays: so rows are locked in one order by
+/// all. A server that has lost us ends our session, and with it our gateway number's lock, by itself.
+const SETTINGS: &str = "
+SET statement_timeout = '8s';
+SET lock_timeout = '3s';
+SET idle_in_transaction_session_timeout = '15s';
+SET tcp_keepalives_idle = 5;
+SET tcp_keepalives_interval = 2;
+SET tcp_keepalives_count = 3;
+SET default_transaction_isolation = 'read committed';
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET enable_seqscan = off;
+SET jit = off;
+SET plan_cache_mode = 'force_generic_plan';
+SET search_path = 'pg_catalog';
+";
+
+/// Where the database is and who we are there. The password shows nowhere.
+#[derive(Clone)]
+pub struct Address {
+    config: Config,
+}
+
+impl core::fmt::Debug for Address {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Address({self})")
+    }
+}
+
+impl core::fmt::Display for Address {
+    /// `user@host,host/database`: for people, without the password.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        use tokio_postgres::config::Host;
+        f.write_str("postgresql://")?;
+        if let Some(user) = self.config.get_user() {
+            write!(f, "{user}@")?;
+        }
+        for (at, host) in self.config.get_hosts().iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            match host {
+                Host::Tcp(name) => write!(f, "{comma}{name}")?,
+                Host::Unix(path) => write!(f, "{comma}{}", path.display())?,
+            }
+        }
+        write!(f, "/{}", self.config.get_dbname().unwrap_or_default())
+    }
+}
+
+impl Address {
+    /// Whether a text is meant as one.
+    #[must_use]
+    pub fn is_meant(text: &str) -> bool {
+        text.starts_with("postgresql://") || text.starts_with("postgres://")
+    }
+
+    /// From a URL as libpq knows it; several hosts are tried in order until one takes writes.
+    ///
+    /// # Errors
+    /// What is wrong with it, without repeating it: it may hold a password.
+    pub fn parse(url: &str) -> Result<Self, &'static str> {
+        if !Self::is_meant(url) {
+            return Err("a PostgreSQL URL begins with postgresql://");
+        }
+        let mut config: Config = url.parse().map_err(|_| "it is not a PostgreSQL URL")?;
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(
+                "this program does not speak TLS to the database: use a Unix socket, a private network or a tunnel, without sslmode=require",
+            );
+        }
+        if config.get_hosts().is_empty() || config.get_dbname().is_none() || config.get_user().is_none() {
+            return Err(
+                "it must name a user, a host (or the folder of a Unix socket, ?host=/run/postgresql) and a database",
+            );
+        }
+        config
+            .ssl_mode(SslMode::Disable)
+            .target_session_attrs(TargetSessionAttrs::ReadWrite)
+            .connect_timeout(CONNECT)
+            .application_name("posp-gateway");
+        Ok(Self { config })
+    }
+
+    /// With this password.
+    #[must_use]
+    pub fn with_password(mut self, password: &[u8]) -> Self {
+        self.config.password(password);
+        self
+    }
+
+    /// The role that connects.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.config.get_user().unwrap_or_default()
+    }
+}
+
+/// A server's own words and those of what is below it.
+fn words(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => db.message().to_owned(),
+        None => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+/// What an error of the server, or of the way to it, means.
+pub(super) fn fault(error: &tokio_postgres::Error) -> StoreFault {
+    let Some(state) = error.code() else { return StoreFault::Away(words(error)) };
+    match *state {
+        SqlState::T_R_SERIALIZATION_FAILURE
+        | SqlState::T_R_DEADLOCK_DETECTED
+        | SqlState::LOCK_NOT_AVAILABLE
+        | SqlState::UNIQUE_VIOLATION => StoreFault::Conflict,
+        SqlState::DISK_FULL => StoreFault::Full,
+        SqlState::TOO_MANY_CONNECTIONS => {
+            let why = words(error);
+            StoreFault::Away(format!(
+                "it has no connection left for us ({why}): raise max_connections or end others"
+            ))
+        }
+        SqlState::READ_ONLY_SQL_TRANSACTION => {
+            StoreFault::Away("it is a standby and takes no writes".to_owned())
+        }
+        SqlState::INVALID_PASSWORD
+        | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+        | SqlState::INVALID_CATALOG_NAME
+        | SqlState::INSUFFICIENT_PRIVILEGE => StoreFault::Refused(words(error)),
+        _ if ["08", "57", "53", "25"].iter().any(|class| state.code().starts_with(class)) => {
+            StoreFault::Away(words(error))
+        }
+        _ => StoreFault::Io(format!("{} ({})", words(error), state.code())),
+    }
+}
+
+/// Runs futures side by side: their requests leave in order without waiting for each other's answers.
+pub(super) async fn together<'f, T>(futures: Vec<Pin<Box<dyn Future<Output = T> + 'f>>>) -> Vec<T> {
+    let mut waiting: Vec<_> = futures.into_iter().map(|future| (future, None)).collect();
+    poll_fn(|context| {
+        let mut all = true;
+        for (future, done) in &mut waiting {
+            if done.is_none() {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(value) => *done = Some(value),
+                    Poll::Pending => all = false,
+                }
+            }
+        }
+        if all { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, done)| done).collect()
+}
+
+/// One statement of several that leave together.
+pub(super) struct Ask<'a> {
+    pub(super) statement: Statement,
+    pub(super) params: Vec<&'a (dyn ToSql + Sync)>,
+}
+
+/// A session. Its connection is driven while something is waited for.
+pub(super) struct Session {
+    client: Client,
+    statements: HashMap<String, Statement>,
+}
+
+impl core::fmt::Debug for Session {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Session")
+    }
+}
+
+impl Session {
+    /// Connects, for a gateway that has its number for itself or (`None`) for the owner.
+    pub(super) fn open(
+        runtime: &Runtime,
+        address: &Address,
+        gateway: Option<GatewayNo>,
+    ) -> Result<Self, StoreFault> {
+        let connected = runtime.block_on(async {
+            let connecting = tokio::time::timeout(ANSWER, address.config.connect(NoTls)).await;
+            let (client, connection) = connecting.map_err(|_| lost())?.map_err(|error| fault(&error))?;
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(error = %words(&error), "the database ended the session");
+                }
+            });
+            Ok(Self { client, statements: HashMap::new() })
+        });
+        let session: Self = connected?;
+        session.simple(runtime, SETTINGS)?;
+        session.durable(runtime)?;
+        if let Some(gateway) = gateway {
+            session.hold(runtime, gateway)?;
+        }
+        Ok(session)
+    }
+
+    /// The gateway's number is ours while this session lives. Once we have it, the session that had it before has ended, and with it whatever
+    /// it was doing: what is in the tables is all there will be.
+    fn hold(&self, runtime: &Runtime, gateway: GatewayNo) -> Result<(), StoreFault> {
+        let key = i32::from(gateway.number());
+        let sql = format!("SELECT pg_try_advisory_lock({LOCK_SPACE}, {key})::int");
+        match self.simple_int(runtime, &sql)? {
+            Some(1) => Ok(()),
+            _ => Err(StoreFault::InUse),
+        }
+    }
+
+    /// A server that was told to forget commits in a crash is told otherwise for our session.
+    fn durable(&self, runtime: &Runtime) -> Result<(), StoreFault> {
+        let sql = "SELECT (current_setting('synchronous_commit') = 'off')::int";
+        if self.simple_int(runtime, sql)? == Some(1) {
+            self.simple(runtime, "SET synchronous_commit = on")?;
+        }
+        let sql = "SELECT (current_setting('fsync') = 'off')::int";
+        if self.simple_int(runtime, sql)? == Some(1) {
+            tracing::warn!("the database runs with fsync = off: a power failure can lose payments");
+        }
+        Ok(())
+    }
+
+    /// Whether the connection is known to be gone.
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Statements without parameters, whose rows nobody wants.
+    pub(super) fn simple(&self, runtime: &Runtime, sql: &str) -> Result<(), StoreFault> {
+        self.wait(runtime, self.client.batch_execute(sql))
+    }
+
+    /// One integer.
+    pub(super) fn simple_int(&self, runtime: &Runtime, sql: &str) -> Result<Option<i32>, StoreFault> {
+        let row = self.wait(runtime, self.client.query_opt(sql, &[]))?;
+        Ok(row.and_then(|row| row.try_get(0).ok()))
+    }
+
+    fn wait<T>(
+        &self,
+        runtime: &Runtime,
+        future: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreFault> {
+        let done = runtime.block_on(async { tokio::time::timeout(ANSWER, future).await });
+        done.map_err(|_| lost())?.map_err(|error| fault(&error))
+    }
+
+    /// A statement, prepared once.
+    pub(super) fn prepared(
+        &mut self,
+        runtime: &Runtime,
+        name: &str,
+        sql: impl FnOnce() -> String,
+    ) -> Result<Statement, StoreFault> {
+        if let Some(statement) = self.statements.get(name) {
+            return Ok(statement.clone());
+        }
+        let statement = self.wait(runtime, self.client.prepare(&sql()))?;
+        self.statements.insert(name.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    /// Rows of one statement.
+    pub(super) fn rows(
+        &self,
+        runtime: &Runtime,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreFault> {
+        self.wait(runtime, self.client.query(sql, params))
+    }
+
+    /// Several statements in one round trip, outside a transaction.
+    pub(super) fn ask(&self, runtime: &Runtime, asks: &[Ask<'_>]) -> Result<Vec<Vec<Row>>, StoreFault> {
+        let client = &self.client;
+        let futures: Vec<Pin<Box<dyn Future<Output = _> + '_>>> = asks
+            .iter()
+            .map(|ask| -> Pin<Box<dyn Future<Output = _> + '_>> {
+                Box::pin(client.query(&ask.statement, &ask.params))
+            })
+            .collect();
+        let done = runtime.block_on(async { tokio::time::timeout(ANSWER, together(futures)).await });
+        done.map_err(|_| lost())?.into_iter().map(|rows| rows.map_err(|error| fault(&error))).collect()
+    }
+
+    /// Several statements in one transaction and one round trip: all of them, or the first error and none. An error that is not the
+    /// server's own word leaves open what became of the transaction.
+    pub(super) fn transact(&self, runtime: &Runtime, asks: &[Ask<'_>]) -> Result<(), StoreFault> {
+        type Step<'f> = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + 'f>>;
+        let client = &self.client;
+        let mut steps: Vec<Step<'_>> = vec![Box::pin(client.batch_execute("BEGIN"))];
+        for ask in asks {
+            steps.push(Box::pin(async { client.query(&ask.statement, &ask.params).await.map(|_| ()) }));
+        }
+        // After an error the server makes a rollback of it.
+        steps.push(Box::pin(client.batch_execute("COMMIT")));
+        let done = runtime.block_on(async { tokio::time::timeout(ANSWER, together(steps)).await });
+        for step in done.map_err(|_| lost())? {
+            step.map_err(|error| fault(&error))?;
+        }
+        Ok(())
+    }
+}
+
+fn lost() -> StoreFault {
+    StoreFault::Away(format!("no answer within {} s", ANSWER.as_secs()))
+}

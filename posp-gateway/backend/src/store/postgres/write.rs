@@ -1,0 +1,259 @@
+//! A commit: everything it changes, everything it relied on, and its link, in one transaction and one round trip.
+
+use super::rows::{self, Arrays, Target, Value};
+use super::session::Ask;
+use super::shape::{Column, Kind, Table};
+use super::{AGAIN, PostgresStore, Seen, shape};
+use crate::store::{Batch, Key, Link, Linked, Record, StoreFault};
+use std::collections::{BTreeMap, HashSet};
+
+/// What a commit does to one table, in the order of its keys.
+#[derive(Default)]
+struct Group {
+    inserts: Vec<Vec<Value>>,
+    /// Values and the version that was read.
+    updates: Vec<(Vec<Value>, i64)>,
+    /// Keys that were read and not changed, with their versions.
+    checks: Vec<(Vec<Value>, i64)>,
+    /// Keys that were looked for and not found.
+    absent: Vec<Vec<Value>>,
+}
+
+/// A statement to come: its name and text are the table's.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Update,
+    Check,
+    Absent,
+    Insert,
+}
+
+struct Step {
+    table: Table,
+    act: Act,
+    arrays: Arrays,
+    /// How many rows must be found.
+    count: i64,
+}
+
+const VERSION: Column = Column { name: "version", kind: Kind::Big, changes: false };
+
+impl PostgresStore {
+    /// Commits a batch.
+    pub(super) fn write(&mut self, batch: &Batch) -> Result<(), StoreFault> {
+        let (link, after) = Link::of(batch, &self.heads);
+        let newest = Some(Linked { number: link.number, hash: link.hash });
+        match self.try_write(batch, &link) {
+            Ok(()) => {
+                self.heads = after;
+                self.remember(batch);
+                Ok(())
+            }
+            Err(StoreFault::Away(why)) => {
+                tracing::warn!(%why, commit = %link.number, "a commit's answer was lost");
+                let seen = std::mem::take(&mut self.seen);
+                self.session = None;
+                // Reached again, the heads are those of the database, and nobody works on it in our name.
+                self.reach()?;
+                if self.heads.link == newest {
+                    tracing::info!(commit = %link.number, "it was kept");
+                    self.seen = seen;
+                    self.remember(batch);
+                    return Ok(());
+                }
+                tracing::info!(commit = %link.number, "it was not kept: its requests are decided again");
+                Err(AGAIN)
+            }
+            Err(fault) => {
+                self.forget();
+                if fault == StoreFault::Conflict {
+                    self.give_way();
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    fn try_write(&mut self, batch: &Batch, link: &Link) -> Result<(), StoreFault> {
+        self.read_what_is_replaced(batch)?;
+        let mut groups = self.groups(batch)?;
+        if let Some((table, values)) = rows::row(&Record::Link(*link))? {
+            groups.entry(table).or_default().inserts.push(values);
+        }
+        let sets_limits = batch.changes.iter().any(|change| matches!(change, Record::Limit(_)));
+        self.run(steps(groups)?, sets_limits)
+    }
+
+    /// Appends records as they are.
+    pub(super) fn append(&mut self, records: &[Record]) -> Result<(), StoreFault> {
+        let mut groups: BTreeMap<Table, Group> = BTreeMap::new();
+        for record in records {
+            if let Some((table, values)) = rows::row(record)? {
+                groups.entry(table).or_default().inserts.push(values);
+            }
+        }
+        let sets_limits = records.iter().any(|record| matches!(record, Record::Limit(_)));
+        self.run(steps(groups)?, sets_limits)
+    }
+
+    /// Whether what was read still holds, for a batch that changes nothing.
+    pub(super) fn check_reads(&mut self) -> Result<(), StoreFault> {
+        let empty = Batch { at: self.heads.at, changes: Vec::new() };
+        let steps = steps(self.groups(&empty)?)?;
+        if steps.is_empty() && !self.used_limits() {
+            return Ok(());
+        }
+        match self.run(steps, false) {
+            Err(StoreFault::Conflict) => {
+                self.forget();
+                self.give_way();
+                Err(AGAIN)
+            }
+            Err(fault) => Err(self.failed(fault)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Records that nobody read before they were put: there may be one that is replaced.
+    fn read_what_is_replaced(&mut self, batch: &Batch) -> Result<(), StoreFault> {
+        let keys: Vec<Key> =
+            batch.changes.iter().filter(|change| !self.is_new(change)).map(Record::key).collect();
+        self.fetch(&keys, None)
+    }
+
+    /// Whether its number is one that this batch gives out.
+    fn is_new(&self, record: &Record) -> bool {
+        match record {
+            Record::Transfer(_) | Record::Alert(..) | Record::Link(_) | Record::Identity(..) => true,
+            Record::Hold(hold) => self.heads.is_next_transfer(hold.seq),
+            Record::Transaction(it) => self.heads.is_next_transaction(it.seq),
+            _ => false,
+        }
+    }
+
+    fn groups(&self, batch: &Batch) -> Result<BTreeMap<Table, Group>, StoreFault> {
+        let mut groups: BTreeMap<Table, Group> = BTreeMap::new();
+        let mut changed = HashSet::with_capacity(batch.changes.len());
+        let mut changes: Vec<&Record> = batch.changes.iter().collect();
+        changes.sort_by_cached_key(|change| place(change));
+        for change in changes {
+            let key = change.key();
+            changed.insert(key);
+            let Some((table, values)) = rows::row(change)? else { continue };
+            let group = groups.entry(table).or_default();
+            match self.seen.get(&key).filter(|seen| seen.record.is_some()) {
+                Some(Seen { version, .. }) if table.is_versioned() => group.updates.push((values, *version)),
+                // It cannot change, and it is there: whoever put it again put the same.
+                Some(_) => {}
+                None => group.inserts.push(values),
+            }
+        }
+        let mut read: Vec<(&Key, &Seen)> =
+            self.seen.iter().filter(|(key, _)| !changed.contains(*key)).collect();
+        read.sort_by_key(|(key, _)| **key);
+        for (key, seen) in read {
+            let (Target::Table(table), values) = rows::key(key) else { continue };
+            if table == Table::Limits {
+                // Checked all together.
+                continue;
+            }
+            let group = groups.entry(table).or_default();
+            match &seen.record {
+                None => group.absent.push(values),
+                // Nothing that a payment reads of an account without a limit ever changes by a payment.
+                Some(Record::Account(account)) if !account.flags.limited() => {}
+                Some(_) if table.is_versioned() => group.checks.push((values, seen.version)),
+                Some(_) => {}
+            }
+        }
+        Ok(groups)
+    }
+
+    fn used_limits(&self) -> bool {
+        self.seen.keys().any(|key| matches!(key, Key::Limit(_)))
+    }
+
+    fn run(&mut self, steps: Vec<Step>, sets_limits: bool) -> Result<(), StoreFault> {
+        let head = self.limits.as_ref().map(|(head, _)| *head).filter(|_| self.used_limits());
+        let (session, runtime) = self.session()?;
+        let mut asks = Vec::with_capacity(steps.len());
+        if let Some(head) = &head {
+            let statement = session.prepared(runtime, "check limits", || shape::CHECK_LIMITS.to_owned())?;
+            asks.push(Ask { statement, params: vec![head] });
+        }
+        if sets_limits {
+            let statement = session.prepared(runtime, "change limits", || shape::CHANGE_LIMITS.to_owned())?;
+            asks.push(Ask { statement, params: Vec::new() });
+        }
+        for step in &steps {
+            let table = step.table;
+            let name = format!("{table:?} {:?}", step.act);
+            let statement = session.prepared(runtime, &name, || match step.act {
+                Act::Update => table.update(),
+                Act::Check => table.check(),
+                Act::Absent => table.absent(),
+                Act::Insert => table.insert(),
+            })?;
+            let mut params = step.arrays.params();
+            if matches!(step.act, Act::Update | Act::Check) {
+                params.push(&step.count);
+            }
+            asks.push(Ask { statement, params });
+        }
+        session.transact(runtime, &asks)
+    }
+}
+
+/// The order of changes: by key, so that all gateways lock in one order; transactions by identity, which is the order of their index.
+fn place(record: &Record) -> (Option<crate::api::Identity>, Key) {
+    match record {
+        Record::Transaction(it) => (Some(it.identity), record.key()),
+        _ => (None, record.key()),
+    }
+}
+
+/// Locks first, table by table; then what is appended.
+fn steps(groups: BTreeMap<Table, Group>) -> Result<Vec<Step>, StoreFault> {
+    let mut steps = Vec::new();
+    let mut inserts = Vec::new();
+    for (table, group) in groups {
+        let count = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
+        let keyed = || table.key_columns().iter().chain([&VERSION]);
+        if !group.updates.is_empty() {
+            let columns: Vec<usize> = table.updated().map(|(at, _)| at).collect();
+            let mut arrays =
+                Arrays::new(table.updated().map(|(_, column)| column).chain(std::iter::once(&VERSION)));
+            let rows = count(group.updates.len());
+            for (values, version) in group.updates {
+                let wanted = values.into_iter().enumerate().filter(|(at, _)| columns.contains(at));
+                let row = wanted.map(|(_, value)| value).chain([Value::Int(version)]);
+                arrays.push(row)?;
+            }
+            steps.push(Step { table, act: Act::Update, arrays, count: rows });
+        }
+        if !group.checks.is_empty() {
+            let mut arrays = Arrays::new(keyed());
+            let rows = count(group.checks.len());
+            for (values, version) in group.checks {
+                arrays.push(values.into_iter().chain([Value::Int(version)]))?;
+            }
+            steps.push(Step { table, act: Act::Check, arrays, count: rows });
+        }
+        if !group.absent.is_empty() {
+            let mut arrays = Arrays::new(table.key_columns().iter());
+            for values in group.absent {
+                arrays.push(values.into_iter())?;
+            }
+            steps.push(Step { table, act: Act::Absent, arrays, count: 0 });
+        }
+        if !group.inserts.is_empty() {
+            let mut arrays = Arrays::new(table.columns().iter());
+            for values in group.inserts {
+                arrays.push(values.into_iter())?;
+            }
+            inserts.push(Step { table, act: Act::Insert, arrays, count: 0 });
+        }
+    }
+    steps.extend(inserts);
+    Ok(steps)
+}

@@ -1,0 +1,216 @@
+//! A PostgreSQL server of a test's own (`scripts/private-postgres`): started in a temporary folder, stopped and killed at will, gone with the test.
+
+use backend::store::GatewayNo;
+use backend::store::postgres::{Address, Options, PostgresStore, prepare};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The role that gateways connect as.
+pub const SERVICE: &str = "tapline_gateway";
+/// The role that owns the schema.
+pub const OWNER: &str = "tapline_owner";
+/// The password of both, over TCP.
+pub const PASSWORD: &str = "a test's own password";
+/// How long a gateway of a test waits for a server that is away.
+pub const WAIT: Duration = Duration::from_secs(5);
+
+/// How a server is stopped.
+#[derive(Clone, Copy, Debug)]
+pub enum Stop {
+    /// Orderly: sessions are ended and everything is written.
+    Fast,
+    /// As at a crash.
+    Immediate,
+    /// SIGKILL to its first process.
+    Kill,
+}
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    line: Mutex<Option<(ChildStdin, BufReader<ChildStdout>)>>,
+    /// Where its socket is.
+    pub folder: PathBuf,
+    /// Its TCP port on 127.0.0.1.
+    pub port: u16,
+    databases: AtomicU32,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Server({})", self.folder.display())
+    }
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above tests/").to_path_buf()
+}
+
+impl Server {
+    /// Starts one with these arguments of the script besides.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(workspace().join("scripts/private-postgres"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("scripts/private-postgres");
+        let input = child.stdin.take().expect("a pipe");
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut ready = String::new();
+        output.read_line(&mut ready).expect("a line");
+        let words: Vec<&str> = ready.split_whitespace().collect();
+        let ["ready", port, folder] = words.as_slice() else { panic!("PostgreSQL did not start: {ready}") };
+        let (folder, port) = (PathBuf::from(folder), port.parse().expect("a port"));
+        let server = Self {
+            child,
+            line: Mutex::new(Some((input, output))),
+            folder,
+            port,
+            databases: AtomicU32::new(0),
+        };
+        server.sql(
+            "postgres",
+            &format!("CREATE ROLE {OWNER} LOGIN PASSWORD '{}'", PASSWORD.replace('\'', "''")),
+        );
+        server.sql(
+            "postgres",
+            &format!("CREATE ROLE {SERVICE} LOGIN PASSWORD '{}'", PASSWORD.replace('\'', "''")),
+        );
+        server
+    }
+
+    fn tell(&self, command: &str) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let (input, output) = line.as_mut().expect("the script is there");
+        writeln!(input, "{command}").expect("the script is there");
+        let mut answer = String::new();
+        output.read_line(&mut answer).expect("an answer");
+        assert_eq!(answer, "done\n", "{command}");
+    }
+
+    /// Stops the server; [`Server::resume`] starts it again.
+    ///
+    /// # Panics
+    /// The script is gone.
+    pub fn stop(&self, how: Stop) {
+        self.tell(match how {
+            Stop::Fast => "stop fast",
+            Stop::Immediate => "stop immediate",
+            Stop::Kill => "stop kill",
+        });
+    }
+
+    /// Starts a stopped server over what it had.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn resume(&self) {
+        self.tell("start");
+    }
+
+    /// A new, empty database of the owner's.
+    ///
+    /// # Panics
+    /// The server refuses.
+    #[must_use]
+    pub fn empty(&self) -> String {
+        let name = format!("books_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name} OWNER {OWNER}"));
+        name
+    }
+
+    /// A new database with the present schema.
+    ///
+    /// # Panics
+    /// The server refuses.
+    #[must_use]
+    pub fn database(&self) -> String {
+        let name = self.empty();
+        prepare(&self.address(OWNER, &name), &self.options(&name, 0)).expect("the schema");
+        name
+    }
+
+    /// URL over the Unix socket.
+    #[must_use]
+    pub fn url(&self, role: &str, database: &str) -> String {
+        format!("postgresql://{role}@/{database}?host={}&port={}", self.folder.display(), self.port)
+    }
+
+    /// URL over TCP, which asks for the password.
+    #[must_use]
+    pub fn tcp_url(&self, role: &str, database: &str) -> String {
+        format!("postgresql://{role}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Address over the Unix socket.
+    ///
+    /// # Panics
+    /// The folder's name is no part of a URL.
+    #[must_use]
+    pub fn address(&self, role: &str, database: &str) -> Address {
+        Address::parse(&self.url(role, database)).expect("an address")
+    }
+
+    /// As a gateway opens it.
+    ///
+    /// # Panics
+    /// There is no such gateway.
+    #[must_use]
+    pub fn options(&self, database: &str, gateway: u16) -> Options {
+        let gateway = GatewayNo::new(gateway).expect("a gateway's number");
+        Options { address: self.address(SERVICE, database), gateway, wait: WAIT }
+    }
+
+    /// The store of a gateway.
+    ///
+    /// # Panics
+    /// It does not open.
+    #[must_use]
+    pub fn store(&self, database: &str, gateway: u16) -> PostgresStore {
+        PostgresStore::open(self.options(database, gateway)).expect("a store")
+    }
+
+    /// What psql, which knows nothing of us, says to this as a role.
+    ///
+    /// # Panics
+    /// There is no psql.
+    #[must_use]
+    pub fn psql(&self, role: &str, database: &str, sql: &str) -> Output {
+        let own = workspace().join(".tools/bin/psql");
+        let program = if own.exists() { own } else { PathBuf::from("psql") };
+        Command::new(program)
+            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"])
+            .args(["--host", self.folder.to_str().expect("text"), "--port", &self.port.to_string()])
+            .args(["--username", role, "--dbname", database, "--command", sql])
+            .env("LC_ALL", "C")
+            .output()
+            .expect("psql")
+    }
+
+    /// What the superuser's SQL answers.
+    ///
+    /// # Panics
+    /// The server refuses it.
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        let output = self.psql("postgres", database, sql);
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Without its standard input the script ends the server and removes the folder.
+        drop(self.line.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        let _ = self.child.wait();
+    }
+}
