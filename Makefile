@@ -1,7 +1,7 @@
 # Thin: each target names the script or program that does the work and explains itself.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench sim clean-tools
+.PHONY: help demo test lint bench sim soak clean-tools
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
@@ -23,6 +23,9 @@ bench: tools ## measurements as one table and target/bench/bench.json (ROWS="B1 
 
 sim: build-tools ## deterministic simulation with faults (SEEDS=0..1000; a failing seed is replayed by SEEDS=n..n+1)
 	@scripts/with-env cargo run --locked --quiet -p tests --bin sim -- $(SEEDS)
+
+soak: build-tools ## an hour of simulated histories that nobody played before (SOAK_S=600 for less)
+	@scripts/with-env cargo run --locked --quiet -p tests --bin sim -- --soak $(or $(SOAK_S),3600)
 
 clean-tools: ## remove what was fetched
 	rm -rf .tools

@@ -17,6 +17,7 @@ use protocol::purse::keys::{PurseKey, SessionKey};
 use protocol::purse::{Algorithm, Suite, TransactionType};
 use protocol::sam::{CardKeyReference, CreditSam, InitSam, InitSamAnswer, SFI_TERMINAL_NUMBER, VerifyProved};
 use protocol::secret::Secret;
+use protocol::teeth::{Tooth, bites};
 use protocol::tlv::{Tag, TlvWriter};
 use zeroize::Zeroizing;
 
@@ -108,7 +109,9 @@ impl Sam {
         let mut change = Change::new(platform.memory);
         change.put(SEQUENCE, &term_seq.0.to_be_bytes());
         let batch = change.into_batch();
-        platform.memory.commit(&batch)?;
+        if !bites(Tooth::ReuseTermSeq) {
+            platform.memory.commit(&batch)?;
+        }
         let session = key.offline_session(init.kind, &init.random, init.counter, term_seq)?;
         let mac1 = session.purchase_mac1(&init.terms(self.terminal, term_seq));
         let mut out = [0; 16];

@@ -32,6 +32,7 @@ pub mod purse;
 pub mod sam;
 pub mod secret;
 pub mod signin;
+pub mod teeth;
 pub mod time;
 pub mod tlv;
 pub mod working_keys;

@@ -16,6 +16,7 @@ use protocol::ids::{BatchNo, Stan};
 use protocol::iso8583::f58::{CardCounter, MAX_RECORDS, RecordState, TransactionRecord};
 use protocol::iso8583::typed::{ResponseCode, RetrievalReference, SettlementTotals, Sum, Totals};
 use protocol::purse::{Moment, Tac};
+use protocol::teeth::{Tooth, bites};
 
 /// The batch a new terminal begins with, until its first sign-in tells another.
 pub const FIRST_BATCH: BatchNo = BatchNo(1);
@@ -281,6 +282,11 @@ impl Outbox {
     }
 
     fn records_answered(&self, ids: &[RecordId], reply: &HostReply) -> Verdict {
+        if reply.code == ResponseCode::ISSUER_OUT && bites(Tooth::LoseAnswered91) {
+            let (code, batch) = (reply.code, reply.batch);
+            let entries = ids.iter().map(|id| JournalEntry::Uploaded { intent: *id, code, batch }).collect();
+            return Verdict { entries, attention: None };
+        }
         let Some(answers) = reply.records.as_ref().filter(|_| reply.code.is_approved()) else {
             return Verdict::still_due(reply.code);
         };

@@ -1,42 +1,115 @@
 //! `make sim SEEDS=a..b`: plays the histories of these seeds. One seed is told in words, whether it fails or not; of
 //! many, the failing ones are, each made as short as it still fails. `--coverage` prints what was hit.
+//!
+//! `--soak S` plays histories that were never played before, for S seconds (`make soak`). In a build with deliberate bugs
+//! (`scripts/teeth`), `--teeth` hunts all of them, and `--tooth NAME` has one bite while seeds are played.
 
+use protocol::teeth::{SHARP, Tooth, choose};
+use std::ops::Range;
 use std::process::ExitCode;
-use tests::sim::campaign::{run, story};
+use std::time::{Duration, SystemTime};
+use tests::sim::campaign::{Report, run, story};
+use tests::sim::soak::soak;
+use tests::sim::teeth::hunt_all;
 
 /// Seeds that are played when none are named.
-const DEFAULT_SEEDS: std::ops::Range<u64> = 0..2_000;
-const USAGE: &str = "usage: sim [SEEDS] [--coverage]   SEEDS as 0..1000, or one number";
+const DEFAULT_SEEDS: Range<u64> = 0..2_000;
+/// Seeds of a soak are this many times the second in which it began, so that two of them play different histories.
+const SOAK_SEEDS_PER_SECOND: u64 = 1_000_000;
+const USAGE: &str = "usage: sim [SEEDS] [--coverage] [--tooth NAME] | sim --soak SECONDS | sim --teeth
+  SEEDS as 0..1000, or one number";
+
+/// What is wanted.
+enum Job {
+    Seeds { seeds: Range<u64>, coverage: bool },
+    Soak(Duration),
+    Hunt,
+}
 
 fn main() -> ExitCode {
-    let (options, seeds): (Vec<String>, Vec<String>) =
-        std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
-    let range = match seeds.as_slice() {
-        [] => Some(DEFAULT_SEEDS),
-        [one] => parse(one),
-        _ => None,
-    };
-    let coverage = options.iter().any(|option| option == "--coverage");
-    let (Some(range), true) = (range, options.iter().all(|option| option == "--coverage")) else {
+    let Some((job, tooth)) = parse(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    if range.end - range.start == 1 {
-        print!("{}", story(range.start));
+    if !SHARP && (tooth.is_some() || matches!(job, Job::Hunt)) {
+        eprintln!("this build has no deliberate bugs; scripts/teeth makes one that has");
+        return ExitCode::from(2);
     }
-    let report = run(range.clone(), None);
-    if range.end - range.start > 1 {
+    choose(tooth);
+    let good = match job {
+        Job::Seeds { seeds, coverage } => play_seeds(seeds, coverage),
+        Job::Soak(long) => play_long(long),
+        Job::Hunt => hunt(),
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn play_seeds(seeds: Range<u64>, coverage: bool) -> bool {
+    let one = seeds.end - seeds.start == 1;
+    if one {
+        print!("{}", story(seeds.start));
+    }
+    let report = run(seeds.clone(), None);
+    if !one {
         print!("{}", report.stories());
     }
     if coverage {
-        print!("{}", report.coverage.table());
-        report.coverage.missing().iter().for_each(|(kind, at)| println!("    never  {kind} · {at}"));
+        print_coverage(&report);
     }
-    println!("seeds {}..{}: {}", range.start, range.end, report.last_line());
-    if report.failing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("seeds {}..{}: {}", seeds.start, seeds.end, report.last_line());
+    report.failing.is_empty()
 }
 
-fn parse(text: &str) -> Option<std::ops::Range<u64>> {
+fn print_coverage(report: &Report) {
+    print!("{}", report.coverage.table());
+    report.coverage.missing().iter().for_each(|(kind, at)| println!("    never  {kind} · {at}"));
+}
+
+fn play_long(long: Duration) -> bool {
+    let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let first = began.saturating_mul(SOAK_SEEDS_PER_SECOND);
+    println!("seeds from {first} on, for {} s", long.as_secs());
+    let report = soak(first, long, |line| println!("{line}"));
+    print!("{}", report.stories());
+    print_coverage(&report);
+    let missing = report.coverage.missing();
+    if !missing.is_empty() {
+        println!("{} fault points were never hit: the simulation is blind there", missing.len());
+    }
+    println!("{}", report.last_line());
+    report.failing.is_empty() && missing.is_empty()
+}
+
+fn hunt() -> bool {
+    let hunt = hunt_all(|line| println!("{line}"));
+    println!("{}", hunt.last_line());
+    hunt.is_good()
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Option<(Job, Option<Tooth>)> {
+    let (mut seeds, mut coverage, mut tooth, mut other) = (None, false, None, None);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--coverage" => coverage = true,
+            "--teeth" => other = Some(Job::Hunt),
+            "--soak" => other = Some(Job::Soak(Duration::from_secs(arguments.next()?.parse().ok()?))),
+            "--tooth" => {
+                let name = arguments.next()?;
+                tooth = Some(Tooth::ALL.into_iter().find(|tooth| tooth.name() == name)?);
+            }
+            text if seeds.is_none() => seeds = Some(seeds_of(text)?),
+            _ => return None,
+        }
+    }
+    let job = match other {
+        Some(_) if coverage || seeds.is_some() => return None,
+        Some(job) => job,
+        None => Job::Seeds { seeds: seeds.unwrap_or(DEFAULT_SEEDS), coverage },
+    };
+    Some((job, tooth))
+}
+
+fn seeds_of(text: &str) -> Option<Range<u64>> {
     match text.split_once("..") {
         Some((from, to)) => {
             let range = from.parse().ok()?..to.parse().ok()?;

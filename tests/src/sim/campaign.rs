@@ -48,6 +48,12 @@ pub fn run(seeds: Range<u64>, until: Option<Instant>) -> Report {
     report
 }
 
+/// How much is looked at in the history of a seed among many.
+#[must_use]
+pub const fn care_of(seed: u64) -> Care {
+    Care { every_visit: seed.is_multiple_of(CAREFUL_EVERY), story: false, office: true }
+}
+
 fn work(next: &AtomicU64, end: u64, until: Option<Instant>) -> Report {
     let mut report = Report::default();
     while until.is_none_or(|until| Instant::now() < until) {
@@ -55,8 +61,7 @@ fn work(next: &AtomicU64, end: u64, until: Option<Instant>) -> Report {
         if seed >= end {
             break;
         }
-        let care = Care { every_visit: seed.is_multiple_of(CAREFUL_EVERY), story: false, office: true };
-        let played = play(&Plan::of_seed(seed), care);
+        let played = play(&Plan::of_seed(seed), care_of(seed));
         report.histories += 1;
         report.coverage.add(&played.coverage);
         if !played.violations.is_empty() {

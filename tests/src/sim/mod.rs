@@ -11,6 +11,8 @@
 //! | [`check`] | what must be true afterwards |
 //! | [`coverage`] | what was hit; a fault point never hit is a failure |
 //! | [`campaign`], [`shrink`] | many seeds; the shortest story of a failing one |
+//! | [`soak`] | histories that were never played before, for as long as wanted |
+//! | [`teeth`] | deliberate bugs, each of which must be found |
 //!
 //! Nothing here reads a clock or a random source, so the same seed gives the same history on every machine.
 
@@ -22,7 +24,9 @@ pub mod plan;
 pub mod rng;
 pub mod shrink;
 pub mod slot;
+pub mod soak;
 pub mod store;
+pub mod teeth;
 pub mod till;
 pub mod words;
 pub mod world;

@@ -23,6 +23,7 @@ use protocol::iso8583::typed::ResponseCode;
 use protocol::money::Amount;
 use protocol::purse::TransactionType;
 use protocol::purse::mac::HostTerms;
+use protocol::teeth::{Tooth, bites};
 
 /// A load request: checks the card's MAC1, settles what its counter says about the load before, holds the money, consents.
 pub(crate) fn load<S: Store>(
@@ -268,6 +269,11 @@ pub(crate) fn reverse<S: Store>(
         return Ok(Ok(None));
     };
     match load.state {
+        LoadState::Consented if bites(Tooth::VoidAfterMac2) => {
+            let mut holder = working.card(card)?.ok_or(missing)?;
+            release(working, desk, None, &mut holder, load)?;
+            Ok(Ok(None))
+        }
         LoadState::Consented => {
             working.put(Record::Load(Load { state: LoadState::Disputed, ..load }));
             Ok(Ok(Some(Event::Dispute)))

@@ -19,6 +19,7 @@ use protocol::ids::{MerchantId, OfflineCounter};
 use protocol::iso8583::f58::{CardCounter, RecordAnswer, RecordState, TransactionRecord};
 use protocol::iso8583::typed::ResponseCode;
 use protocol::purse::TransactionType;
+use protocol::teeth::{Tooth, bites};
 use protocol::time::Wall;
 
 /// A message of records.
@@ -106,7 +107,7 @@ fn one<S: Store>(
     if !matches!(record.kind, TransactionType::Purchase | TransactionType::CappPurchase) {
         return Ok(ResponseCode::INVALID);
     }
-    let known = working.record(record.terminal, record.term_seq)?;
+    let known = working.record(record.terminal, record.term_seq)?.filter(|_| !bites(Tooth::CountDuplicate));
     if let Some(known) = &known {
         let content = &known.content;
         if content == record {
@@ -299,7 +300,10 @@ fn book<S: Store>(
         chain(working, desk, &mut card, record, counter)?;
     }
     working.put(Record::Card(card));
-    let owner = owner_of(working, &issuer, record)?;
+    let owner = match uploader.filter(|_| bites(Tooth::CreditUploader)) {
+        Some(uploader) => working.merchant(uploader)?,
+        None => owner_of(working, &issuer, record)?,
+    };
     let Some(merchant) = owner else {
         alert(working, desk, AlertKind::UnknownSam, about, Some(number), None);
         keep(working, desk, seq, record, RecordStanding::Held)?;

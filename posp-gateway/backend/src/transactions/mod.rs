@@ -31,6 +31,7 @@ use crate::store::{
 use protocol::ids::{BatchNo, OnlineCounter};
 use protocol::iso8583::typed::{AuthorisationCode, ResponseCode};
 use protocol::money::Amount;
+use protocol::teeth::{Tooth, bites};
 
 /// Largest batch and trace number (6 digits).
 const SIX_DIGITS: u32 = 999_999;
@@ -163,6 +164,11 @@ pub(crate) fn handle<S: Store>(
     if let HostBody::Reversal { amount, .. } = request.body {
         return reversal::handle(working, desk, (&terminal, &merchant), &identity, amount, known);
     }
+    let known = known.filter(|known| match known.kind {
+        TransactionKind::Tombstone => !bites(Tooth::AcceptReversed),
+        TransactionKind::Settle => !bites(Tooth::SettleTwice),
+        _ => true,
+    });
     if let Some(known) = known {
         return Ok(repeated(desk, &known, request.digest));
     }
@@ -317,9 +323,10 @@ fn current_batch<S: Store>(
         Some(_) => Ok(Err(ResponseCode::BATCH)),
         None => {
             let wraps = terminal.newest.0 == SIX_DIGITS && number.0 < SIX_DIGITS / 2;
-            let used = working.batch(terminal.id, number)?.is_some();
-            if used || !(number > terminal.newest || wraps) {
-                return Ok(Err(ResponseCode::BATCH));
+            match working.batch(terminal.id, number)? {
+                Some(closed) if bites(Tooth::SettleTwice) => return Ok(Ok(closed)),
+                None if number > terminal.newest || wraps => {}
+                _ => return Ok(Err(ResponseCode::BATCH)),
             }
             Ok(Ok(BatchRecord {
                 terminal: terminal.id,

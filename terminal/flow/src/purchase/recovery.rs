@@ -20,6 +20,7 @@ use protocol::purse::answer::ProveAnswer;
 use protocol::purse::command::GetProve;
 use protocol::purse::{Tac, TransactionType};
 use protocol::sam::VerifyProved;
+use protocol::teeth::{Tooth, bites};
 use protocol::time::Now;
 
 impl Purchase<'_> {
@@ -59,7 +60,8 @@ impl Purchase<'_> {
                 Ok(self.resolve(Resolution::Void, after))
             }
             Ordering::Greater => {
-                let counter_after = intent.counter.next().ok_or(DRIVER_FAULT)?.0;
+                let after = intent.counter.next().ok_or(DRIVER_FAULT)?;
+                let counter_after = if bites(Tooth::ProveCounterBefore) { intent.counter.0 } else { after.0 };
                 let prove = GetProve { evidence: false, kind: intent.kind, counter_after };
                 self.send_card(State::Proving, |out| prove.encode(card.issuer.suite, out))
             }

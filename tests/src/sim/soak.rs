@@ -1,0 +1,24 @@
+//! `make soak`: histories that nobody played before, for as long as wanted, on all processors. A fault point that all of them together
+//! never hit is a failure, as in the test.
+
+use super::campaign::{Report, run};
+use std::time::{Duration, Instant};
+
+/// How often there is a sign of life.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// Plays histories from `first` on until `long` is over; `told` is called with how far it is, about once a minute.
+pub fn soak(first: u64, long: Duration, mut told: impl FnMut(&str)) -> Report {
+    let until = Instant::now() + long;
+    let mut all = Report::default();
+    while Instant::now() < until {
+        let part =
+            run(first.saturating_add(all.histories)..u64::MAX, Some(until.min(Instant::now() + TOLD_EVERY)));
+        all.histories += part.histories;
+        all.coverage.add(&part.coverage);
+        all.failing.extend(part.failing);
+        let left = until.saturating_duration_since(Instant::now()).as_secs();
+        told(&format!("{}, {left} s left", all.last_line()));
+    }
+    all
+}
