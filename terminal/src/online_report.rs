@@ -5,7 +5,7 @@ use crate::host::{Closing, Drained, Item, Kind, Settlement};
 use crate::journal::{Journal, Load};
 use crate::load_receipt::LoadSlip;
 use crate::report::Money;
-use crate::words::masked;
+use crate::words::{masked, words_for};
 use console::{Args, Exit, Failure, Texts};
 use protocol::iso8583::f58::{BatchDifference, ItemName, ItemSide};
 use protocol::iso8583::typed::{SettlementTotals, Sum, Totals};
@@ -292,6 +292,7 @@ pub fn sent_text(drained: &Drained, journal: &Journal, texts: &Texts) -> String 
             .with("kind", kind)
             .with("number", item.number.0)
             .with("amount", amount)
+            .with("words", words_for(&code))
             .with("code", code);
         out.push_str(&texts.say_with(verdict, &args));
         out.push('\n');

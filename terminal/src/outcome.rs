@@ -8,7 +8,7 @@ use crate::driver::Run;
 use crate::fault;
 use crate::journal::{Journal, StoreFault};
 use crate::receipt::{Receipt, Standing};
-use crate::words::last_digits;
+use crate::words::{last_digits, said};
 use console::{Exit, Failure, code};
 use flow::outcome::{CardBalance, Certainty, Doubt};
 use flow::record::{CardId, DebitIntent};
@@ -169,7 +169,7 @@ impl Context<'_> {
             Decline::HostProofRefused => refused(code::HOST_PROOF_REFUSED),
             Decline::WrongPin { tries_left } => refused(code::PIN_WRONG).with("tries", tries_left),
             Decline::PinBlocked => refused(code::PIN_BLOCKED),
-            Decline::Host(response) => refused(code::HOST_DECLINED).with("response", response),
+            Decline::Host(response) => said(refused(code::HOST_DECLINED), response),
             Decline::BadAnswer => refused(code::CARD_ANSWER).with("status", "malformed"),
             Decline::RolledBack(card) => refused(code::CARD_ROLLED_BACK).with("card", last_digits(&card.asn)),
         }

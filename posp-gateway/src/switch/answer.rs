@@ -20,6 +20,9 @@ use protocol::purse::Moment;
 /// Most bytes of an answer's frame.
 pub const ANSWER_MAX: usize = 2048;
 
+/// Most items that a total of field 48 can say: three digits.
+const COUNT_MAX: u32 = 999;
+
 /// Why an answer could not be written. A bug, or the terminal's keys are gone.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
@@ -201,7 +204,14 @@ fn settlement(echo: &Echo, said: &Said<'_>) -> Result<Option<SettlementTotals>, 
         return Ok(None);
     };
     let asked = echo.asked.as_deref().copied().unwrap_or_default();
-    let same = |same: bool| if same { Balance::Balanced } else { Balance::NotBalanced };
+    let counted = [host.debits, host.credits, host.loads];
+    // More than three digits can say: the host could not count, and the items of the upload decide.
+    let fits = counted.iter().all(|tally| tally.count <= COUNT_MAX);
+    let same = |same: bool| match (fits, same) {
+        (false, _) => Balance::Error,
+        (true, true) => Balance::Balanced,
+        (true, false) => Balance::NotBalanced,
+    };
     let cards = (asked.debits, asked.credits) == (host.debits, host.credits);
     Ok(Some(SettlementTotals {
         domestic: Totals { debit: sum(host.debits)?, credit: sum(host.credits)?, balance: same(cards) },
@@ -215,8 +225,8 @@ fn settlement(echo: &Echo, said: &Said<'_>) -> Result<Option<SettlementTotals>, 
 }
 
 fn sum(tally: Tally) -> Result<Sum, AnswerError> {
-    let count = u16::try_from(tally.count).ok().filter(|count| *count <= 999);
-    Ok(Sum { minor: tally.minor, count: count.ok_or(AnswerError::Totals)? })
+    let count = u16::try_from(tally.count.min(COUNT_MAX)).map_err(|_| AnswerError::Totals)?;
+    Ok(Sum { minor: tally.minor, count })
 }
 
 /// The terminal's totals out of F48 of a settlement; `None` if they are not laid out as `aes` has them.
@@ -237,4 +247,44 @@ pub(crate) fn asked_totals(field: &SettlementTotals) -> Option<BatchTotals> {
         credits: add(field.domestic.credit, field.foreign.credit)?,
         loads: add(loads.debit, Sum::default())?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::ids::{Stan, TerminalId};
+    use protocol::iso8583::{Mti, Tpdu};
+
+    fn answered(host: Tally, asked: Tally) -> SettlementTotals {
+        let totals = |debits| BatchTotals { debits, ..BatchTotals::default() };
+        let echo = Echo {
+            tpdu: Tpdu { destination: [0, 3], source: [0, 0] },
+            header: None,
+            mti: Mti::SETTLEMENT,
+            code: None,
+            amount: None,
+            trace: Stan(1),
+            terminal: TerminalId::from_text("T0000001").unwrap(),
+            merchant: None,
+            currency: None,
+            batch: None,
+            seal: Seal::None,
+            asked: Some(Box::new(totals(asked))),
+        };
+        let body = AnswerBody::Totals(totals(host));
+        settlement(&echo, &Said { body: &body, ..Said::code(ResponseCode::RECONCILE, None) })
+            .unwrap()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_batch_of_more_items_than_field_48_can_count_is_answered_as_not_countable() {
+        let tally = |count| Tally { minor: 5000, count };
+        let most = answered(tally(999), tally(999));
+        assert_eq!((most.domestic.debit.count, most.domestic.balance), (999, Balance::Balanced));
+        assert_eq!(answered(tally(999), tally(998)).domestic.balance, Balance::NotBalanced);
+        let more = answered(tally(1_000), tally(999));
+        assert_eq!((more.domestic.debit.count, more.domestic.balance), (999, Balance::Error));
+        assert_eq!(more.domestic.debit.minor, 5000);
+    }
 }

@@ -21,6 +21,8 @@ use protocol::teeth::{Tooth, bites};
 /// The batch a new terminal begins with, until its first sign-in tells another.
 pub const FIRST_BATCH: BatchNo = BatchNo(1);
 
+/// Most items of a kind (payments, loads) in one batch: field 48 counts them in three digits.
+pub const BATCH_ITEMS_MAX: u16 = 999;
 /// Largest trace number: 6 digits.
 pub const TRACE_MAX: u32 = 999_999;
 /// Trace numbers that are set aside by one write to the journal.
@@ -209,7 +211,9 @@ impl Outbox {
         }
         let due =
             self.debits.iter().filter(|(id, debit)| debit.upload_due(with_open) && !set_aside.contains(id));
-        let records: Vec<RecordId> = due.map(|(id, _)| *id).take(MAX_RECORDS).collect();
+        // What has no room in this batch waits for the next one.
+        let most = MAX_RECORDS.min(room(self.debit_sum));
+        let records: Vec<RecordId> = due.map(|(id, _)| *id).take(most).collect();
         (!records.is_empty()).then_some(Due::Records(records))
     }
 
@@ -222,6 +226,18 @@ impl Outbox {
             records: self.debits.values().filter(|debit| debit.upload_due(false)).count(),
             open: self.debits.values().filter(|debit| debit.resolution.is_none()).count(),
         }
+    }
+
+    /// Whether the open batch has no room for another payment: it has to be settled before more are sent.
+    #[must_use]
+    pub fn is_full_of_payments(&self) -> bool {
+        room(self.debit_sum) == 0
+    }
+
+    /// Whether the open batch has no room for another load.
+    #[must_use]
+    pub fn is_full_of_loads(&self) -> bool {
+        room(self.load_sum) == 0
     }
 
     /// Loads whose card never showed what became of their credit, asked for before `before`.
@@ -390,6 +406,10 @@ fn state_of(resolution: Option<&Resolution>) -> RecordState {
         Some(Resolution::RecoveredUnverified { .. }) => RecordState::RecoveredUnverified,
         Some(Resolution::Uncertain { .. }) | None => RecordState::Uncertain,
     }
+}
+
+fn room(sum: Sum) -> usize {
+    usize::from(BATCH_ITEMS_MAX.saturating_sub(sum.count))
 }
 
 fn add(sum: &mut Sum, minor: u32) {

@@ -10,7 +10,7 @@ use crate::identity::{HostIdentity, Provision};
 use crate::journal::{Batch, FILE_NAME, Journal, LoadStanding, StoreFault};
 use crate::load_receipt::LoadSlip;
 use crate::online_report as report;
-use crate::words::last_digits;
+use crate::words::{last_digits, said};
 use anyhow::Context as _;
 use console::{Args, Exit, Failure, code};
 use flow::Outcome;
@@ -135,6 +135,9 @@ impl App<'_> {
         let mut line = self.line(&settings, identity, &mut session.journal, &*session.clock)?;
         self.console.note("host-connecting", &Args::new().with("gateway", &gateway))?;
         let mut sent = out_of_the_way(&mut line, &mut session, &gateway)?;
+        if session.journal.outbox().is_full_of_loads() {
+            return Err(batch_full(&session.journal, 1).into());
+        }
         let typed = self.secret("TAPLINE_PIN", "enter-pin")?;
         let pin = CardPin::from_digits(&typed).ok_or_else(|| Failure::new(code::PIN_UNREADABLE))?;
         let Session { journal, clock, .. } = &mut session;
@@ -202,6 +205,9 @@ impl App<'_> {
         let left = [waiting.reversals, waiting.confirmations, waiting.records].iter().sum();
         let failure = match drained.stopped {
             Some(why) => Some(unanswered(why.into(), &journal, &gateway)),
+            None if waiting.records > 0 && journal.outbox().is_full_of_payments() => {
+                Some(batch_full(&journal, waiting.records))
+            }
             None if left > 0 => Some(Failure::new(code::UPLOAD_INCOMPLETE).with("left", left)),
             None => None,
         };
@@ -241,8 +247,16 @@ impl App<'_> {
                 return Err(refused(refusal, &journal, &gateway).into());
             }
         };
-        let failure = (settlement.closing == host::Closing::Differing)
-            .then(|| Failure::new(code::SETTLEMENT_DIFFERS).with("batch", settlement.batch));
+        let waiting = journal.outbox().waiting().records;
+        let failure = match settlement.closing {
+            host::Closing::Differing => {
+                Some(Failure::new(code::SETTLEMENT_DIFFERS).with("batch", settlement.batch))
+            }
+            _ if waiting > 0 => {
+                Some(Failure::new(code::BATCH_FULL).with("batch", settlement.batch).with("left", waiting))
+            }
+            _ => None,
+        };
         let sent = report::sent(&drained, &journal);
         let result = report::settled(&settlement, failure.as_ref(), sent, currency, texts);
         text.push_str(&report::settled_text(&settlement, currency, texts));
@@ -434,13 +448,18 @@ fn loadable(settings: &Settings, text: &str) -> Result<(Amount, CardAmount), Fai
     }
 }
 
+/// The open batch has no room for what waits.
+fn batch_full(journal: &Journal, left: usize) -> Failure {
+    Failure::new(code::BATCH_FULL).with("batch", journal.outbox().batch()).with("left", left)
+}
+
 /// Why the gateway gave no answer, as a person can act on it.
 fn unanswered(lost: Lost, journal: &Journal, gateway: &str) -> Failure {
     let host = |code| Failure::new(code).with("gateway", gateway);
     match lost {
         Lost::Journal(fault) => fault::store(journal.path(), fault),
         Lost::NoReply(NoReply::Unreachable) => host(code::HOST_UNREACHABLE),
-        Lost::NoReply(NoReply::Refused(response)) => host(code::HOST_REFUSED).with("response", response),
+        Lost::NoReply(NoReply::Refused(response)) => said(host(code::HOST_REFUSED), response),
         Lost::NoReply(why) => host(code::HOST_SILENT).caused_by(why),
     }
 }
@@ -453,9 +472,7 @@ fn refused(refusal: Refusal, journal: &Journal, gateway: &str) -> Failure {
             .with("confirmations", waiting.confirmations)
             .with("records", waiting.records),
         Refusal::Host(Refused::NoReply(why)) => unanswered(why.into(), journal, gateway),
-        Refusal::Host(Refused::Refused(response)) => {
-            Failure::new(code::SETTLEMENT_REFUSED).with("response", response)
-        }
+        Refusal::Host(Refused::Refused(response)) => said(Failure::new(code::SETTLEMENT_REFUSED), response),
         Refusal::Host(Refused::Driver) => Failure::new(code::UNEXPECTED).with("detail", Refused::Driver),
         Refusal::Journal(fault) => unanswered(fault.into(), journal, gateway),
     }

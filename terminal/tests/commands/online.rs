@@ -8,7 +8,7 @@ use crate::till::{Said, Till, devices, no_readers};
 use console::Exit;
 use hardware::{Atr, MemoryReader};
 use protocol::iso8583::Mti;
-use protocol::iso8583::f58::ItemSide;
+use protocol::iso8583::f58::{ItemSide, RecordState};
 use protocol::iso8583::typed::ResponseCode;
 use terminal::devices::Devices;
 
@@ -106,7 +106,11 @@ fn a_gateway_that_declines_is_quoted_and_nothing_is_loaded() {
     gateway.books().code = Some((Mti::FINANCIAL, ResponseCode::FUNDS));
     let said = topup(&till, &gateway, &purse, &["topup", "100"]);
     assert_eq!(
-        (said.exit, said.out.contains("TL-1603"), said.out.contains("51")),
+        (
+            said.exit,
+            said.out.contains("TL-1603"),
+            said.out.contains("not enough money in the account (response code 51)")
+        ),
         (Exit::Declined, true, true),
         "{}",
         said.out
@@ -332,7 +336,7 @@ fn a_reversal_that_the_gateway_refuses_holds_up_settlement_and_not_the_payments(
     gateway.books().code = Some((Mti::REVERSAL, ResponseCode::AMOUNT_MISMATCH));
     let said = desk(&till, &gateway, &["settle"]);
     assert_eq!((said.exit, said.err.contains("TL-1625")), (Exit::Host, true), "{}{}", said.out, said.err);
-    assert!(said.out.contains("REFUSED with code 64"), "{}", said.out);
+    assert!(said.out.contains("REFUSED: the amount is not the original's (code 64)"), "{}", said.out);
     assert_eq!(gateway.paid(), 1250);
     gateway.books().code = None;
     settles(&till, &gateway, &purse, 10_000);
@@ -355,4 +359,43 @@ fn the_doctor_reaches_the_gateway_and_counts_what_waits() {
     assert_eq!(verdict(&said, "host"), "bad");
     let said = topup(&Till::new(), &gateway, &purse, &["--json", "doctor"]);
     assert_eq!((verdict(&said, "outbox"), verdict(&said, "host")), ("good".into(), "note".into()));
+}
+
+#[test]
+fn a_payment_that_waits_for_its_card_is_uploaded_only_when_asked_for_and_again_once_it_is_known() {
+    let (till, gateway, purse) = (till(), Gateway::new(), Purse::new(10_000));
+    {
+        let mut state = purse.state();
+        state.tear = Some(Tear::AfterDebit);
+    }
+    let card = purse.clone();
+    let opening = move || {
+        let atr = Atr::new(&[0x3B, 0x00]).unwrap();
+        let reader = MemoryReader::new("Test Reader 00 00", atr, card.clone());
+        let canceller = hardware::CardReader::canceller(&reader);
+        let torn = card.clone();
+        std::thread::spawn(move || {
+            while !torn.state().torn {
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            canceller.cancel();
+        });
+        Ok(Devices::new(reader, MemoryReader::new("Test Reader 00 01", atr, Sam::new(SamManner::Good))))
+    };
+    assert_eq!(till.run(&["sale", "12.50"], Box::new(opening)).exit, Exit::SameCard);
+    let plain = desk(&till, &gateway, &["--json", "upload"]).json();
+    assert_eq!((&plain["result"]["sent"], &plain["result"]["open"]), (&serde_json::json!([]), &1.into()));
+    let open = desk(&till, &gateway, &["--json", "upload", "--with-open"]).json();
+    assert_eq!(open["result"]["sent"].as_array().unwrap().len(), 1, "{open}");
+    let uploaded =
+        |gateway: &Gateway| gateway.books().records.values().map(|record| record.state).collect::<Vec<_>>();
+    assert_eq!((uploaded(&gateway), gateway.paid()), (vec![RecordState::Uncertain], 0));
+
+    // The card comes back and proves the debit: the record is told anew, and booked once.
+    let said = till.tap(&["sale", "12.50"], &purse, SamManner::Good);
+    assert_eq!((said.exit, purse.taken()), (Exit::EarlierPaid, (8_750, 1)), "{}", said.out);
+    let again = desk(&till, &gateway, &["--json", "upload"]).json();
+    assert_eq!(again["result"]["sent"].as_array().unwrap().len(), 1, "{again}");
+    assert_eq!((uploaded(&gateway), gateway.paid()), (vec![RecordState::Done], 1250));
+    settles(&till, &gateway, &purse, 10_000);
 }

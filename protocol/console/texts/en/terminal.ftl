@@ -178,7 +178,42 @@ sent-confirmation = confirmation of load
 sent-payment = payment
 sent-done = { $kind } { $number }, { $amount }: taken ({ $code })
 sent-looked-at = { $kind } { $number }, { $amount }: taken with code { $code }; the acquirer looks at it
-sent-refused = { $kind } { $number }, { $amount }: REFUSED with code { $code }; it still waits, ask the acquirer
+# Field 39 in words; $words is the code behind a c.
+response-words = { $words ->
+    [c03] it does not know the merchant
+    [c05] do not honour
+    [c12] it does not take this request
+    [c13] the amount
+    [c14] it does not know the card
+    [c22] sign in again
+    [c25] it does not have the original
+    [c30] it cannot read the message
+    [c41] the card is reported lost
+    [c43] the card is reported stolen
+    [c51] not enough money in the account
+    [c54] the card has expired
+    [c55] the PIN is wrong
+    [c57] not permitted for this card
+    [c58] not permitted at this terminal
+    [c61] above the limit for one amount
+    [c62] the card or account is restricted
+    [c64] the amount is not the original's
+    [c65] too often
+    [c68] too late
+    [c75] too many wrong PINs
+    [c77] another batch is open: settle
+    [c91] the issuer cannot be reached
+    [c92] no way to the issuer
+    [c94] the number was used for something else
+    [c95] the batch is being reconciled: settle first
+    [c96] its system failed, try again later
+    [c97] it does not know this terminal
+    [c98] the issuer did not answer
+    [c99] the PIN was not readable
+    [cA0] the proof of the message is wrong
+   *[other] no words for this code
+}
+sent-refused = { $kind } { $number }, { $amount }: REFUSED: { response-words } (code { $code }); it still waits, ask the acquirer
 sent-waits = { $kind } { $number }, { $amount }: not taken now ({ $code }); it still waits
 uploaded = { $sent } sent, { $waiting } still waiting; { $open } interrupted payment(s) wait for their card.
 settled-balanced = Batch { $batch } is settled: both sides counted the same.

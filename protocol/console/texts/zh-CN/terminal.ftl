@@ -178,7 +178,42 @@ sent-confirmation = 充值确认
 sent-payment = 付款
 sent-done = { $kind } { $number }，{ $amount }：已接受（{ $code }）
 sent-looked-at = { $kind } { $number }，{ $amount }：已接受，应答码 { $code }，由收单方核查
-sent-refused = { $kind } { $number }，{ $amount }：被拒绝，应答码 { $code }；仍待送，请询问收单方
+# 应答码（域 39）的文字说明；$words 为字母 c 加应答码。
+response-words = { $words ->
+    [c03] 不认识该商户
+    [c05] 不予承兑
+    [c12] 不受理此请求
+    [c13] 金额无效
+    [c14] 不认识该卡
+    [c22] 请重新签到
+    [c25] 找不到原交易
+    [c30] 报文无法读取
+    [c41] 该卡已挂失
+    [c43] 该卡被报失窃
+    [c51] 账户余额不足
+    [c54] 卡已过期
+    [c55] 密码错误
+    [c57] 该卡不允许此交易
+    [c58] 该终端不允许此交易
+    [c61] 超过单笔限额
+    [c62] 该卡或账户受限
+    [c64] 金额与原交易不符
+    [c65] 次数超限
+    [c68] 应答太迟
+    [c75] 密码错误次数超限
+    [c77] 当前批次不同，请结算
+    [c91] 无法连接发卡方
+    [c92] 没有到发卡方的路由
+    [c94] 该流水号已用于其他交易
+    [c95] 批次正在对账，请先结算
+    [c96] 系统故障，请稍后再试
+    [c97] 不认识该终端
+    [c98] 发卡方未应答
+    [c99] 密码无法读取
+    [cA0] 报文校验错误
+   *[other] 此应答码没有说明
+}
+sent-refused = { $kind } { $number }，{ $amount }：被拒绝：{ response-words }（应答码 { $code }）；仍待送，请询问收单方
 sent-waits = { $kind } { $number }，{ $amount }：暂未接受（{ $code }）；仍待送
 uploaded = 已送 { $sent } 项，待送 { $waiting } 项；{ $open } 笔中断付款等待原卡。
 settled-balanced = 批次 { $batch } 已结算：双方总计一致。

@@ -76,6 +76,16 @@ pub struct Drained {
     pub stopped: Option<NoReply>,
 }
 
+impl Drained {
+    /// Whether the host turned payments away until the batch is reconciled.
+    #[must_use]
+    pub fn must_reconcile(&self) -> bool {
+        let turned_away =
+            |item: &Item| item.kind == Kind::Record && item.code == Some(ResponseCode::RECONCILE);
+        self.items.iter().any(turned_away)
+    }
+}
+
 /// A message on its way.
 #[derive(Debug)]
 struct Sent {

@@ -159,7 +159,11 @@ impl Settle {
             return self.refused(why.into());
         }
         let waiting = outbox.waiting();
-        if !waiting.is_clear() {
+        // Payments that the batch has no room for, or that the host takes only once it is reconciled, wait for the next one: to
+        // wait for them would be to wait forever.
+        let next_batch = outbox.is_full_of_payments() || self.drain.drained().must_reconcile();
+        let only_records = Waiting { records: 0, ..waiting }.is_clear();
+        if !(waiting.is_clear() || (next_batch && only_records)) {
             return self.refused(Refusal::Waiting(waiting));
         }
         self.ask(Totalled { batch: outbox.batch(), ours: outbox.totals(), tries: 1 })

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::host::Differences;
-use crate::outbox::FIRST_BATCH;
+use crate::outbox::{BATCH_ITEMS_MAX, FIRST_BATCH};
 use crate::record::{CardId, DebitIntent, RecordId, Resolution, Uncertainty};
 use protocol::ids::{Asn, IssuerId, KeyVersion, OfflineCounter, SamTerminal, TermSeq};
 use protocol::iso8583::f58::{
@@ -16,6 +16,11 @@ use std::vec;
 const CARD: CardId = CardId { issuer: IssuerId([1; 8]), asn: Asn([2; 10]) };
 
 fn debit() -> JournalEntry {
+    numbered(5)
+}
+
+/// With this number of the SAM.
+fn numbered(term_seq: u32) -> JournalEntry {
     JournalEntry::Intent(DebitIntent {
         card: CARD,
         currency: Currency::CNY,
@@ -28,7 +33,7 @@ fn debit() -> JournalEntry {
         amount: CardAmount(250),
         kind: TransactionType::Purchase,
         terminal: SamTerminal([0x17; 6]),
-        term_seq: TermSeq(5),
+        term_seq: TermSeq(term_seq),
         moment: Moment::from_bytes([0x20, 0x26, 0x11, 0x22, 0x08, 0x00, 0x01]),
         digest: CappDigest::default(),
         file15: File15Digest::default(),
@@ -199,4 +204,88 @@ fn an_item_that_the_host_refuses_leaves_the_batch_open() {
     settle.handle(Event::Counted(vec![item(1)]), &mut outbox);
     settle.handle(Event::Answered(reply(ResponseCode::SYSTEM)), &mut outbox);
     assert_eq!(settle.into_settled().1, Err(Refusal::Refused(ResponseCode::SYSTEM)));
+}
+
+/// Everything that is asked is approved.
+fn approve(errand: &mut dyn Errand, outbox: &mut Outbox, next: &mut u64) -> Vec<Ask> {
+    let mut asked = Vec::new();
+    let mut step = errand.handle(Event::Start, outbox);
+    loop {
+        step = match step {
+            Step::Ask(ask) => {
+                let answers = match &ask {
+                    Ask::Records(records) => Some(RecordAnswers {
+                        answers: records
+                            .iter()
+                            .map(|record| RecordAnswer {
+                                term_seq: record.term_seq,
+                                code: ResponseCode::APPROVED,
+                            })
+                            .collect(),
+                    }),
+                    _ => None,
+                };
+                let batch = outbox.batch();
+                if matches!(ask, Ask::Settle(_)) {
+                    // What the line stores at the next sign-in.
+                    take(outbox, next, &[JournalEntry::Batch(BatchNo(batch.0 + 1))]);
+                }
+                asked.push(ask);
+                let reply = HostReply { records: answers, batch, ..reply(ResponseCode::APPROVED) };
+                errand.handle(Event::Answered(reply), outbox)
+            }
+            Step::Store(entries) => {
+                take(outbox, next, &entries);
+                errand.handle(Event::Stored, outbox)
+            }
+            Step::Counted(_) => panic!("both count the same"),
+            Step::Done => return asked,
+        };
+    }
+}
+
+#[test]
+fn the_thousandth_payment_waits_for_the_next_batch_and_no_settlement_waits_for_it() {
+    let (mut outbox, mut next) = (Outbox::default(), 0);
+    let tac = Tac::from8([9; 8]);
+    for number in 1..=u32::from(BATCH_ITEMS_MAX) + 1 {
+        take(&mut outbox, &mut next, &[numbered(number)]);
+        let resolution = Resolution::Done { tac };
+        let intent = RecordId(next);
+        take(&mut outbox, &mut next, &[JournalEntry::Resolved { intent, resolution }]);
+    }
+    approve(&mut Drain::new(Scope::All), &mut outbox, &mut next);
+    assert_eq!(outbox.totals().domestic.debit.count, BATCH_ITEMS_MAX);
+    assert_eq!((outbox.waiting().records, outbox.is_full_of_payments()), (1, true));
+
+    let mut settle = Settle::new();
+    let asked = approve(&mut settle, &mut outbox, &mut next);
+    assert!(
+        matches!(asked[..], [Ask::SignIn, Ask::Settle(totals), Ask::SignIn]
+        if totals.domestic.debit.count == BATCH_ITEMS_MAX),
+        "{asked:?}"
+    );
+    assert_eq!(settle.into_settled().1.unwrap().closing, Closing::Balanced);
+    assert_eq!((outbox.waiting().records, outbox.is_full_of_payments()), (1, false));
+
+    let mut settle = Settle::new();
+    let asked = approve(&mut settle, &mut outbox, &mut next);
+    assert!(matches!(&asked[1], Ask::Records(records) if records.len() == 1), "{asked:?}");
+    assert!(matches!(asked[2], Ask::Settle(totals) if totals.domestic.debit.count == 1), "{asked:?}");
+    assert!(outbox.waiting().is_clear());
+}
+
+#[test]
+fn payments_that_are_turned_away_until_the_batch_is_reconciled_do_not_hold_up_its_settlement() {
+    let (mut outbox, mut next) = (Outbox::default(), 0);
+    let resolution = Resolution::Done { tac: Tac::from8([9; 8]) };
+    take(&mut outbox, &mut next, &[debit(), JournalEntry::Resolved { intent: RecordId(1), resolution }]);
+    for (code, goes_on) in [(ResponseCode::RECONCILE, true), (ResponseCode::SYSTEM, false)] {
+        let mut settle = Settle::new();
+        settle.handle(Event::Start, &mut outbox);
+        settle.handle(Event::Answered(reply(ResponseCode::APPROVED)), &mut outbox);
+        let step = settle.handle(Event::Answered(reply(code)), &mut outbox);
+        assert_eq!(matches!(step, Step::Ask(Ask::Settle(_))), goes_on, "{code}: {step:?}");
+        assert_eq!(outbox.waiting().records, 1, "it stays due");
+    }
 }
