@@ -1,21 +1,19 @@
 //! What the gateway asks and what it is answered: the seam between messages and money.
 //!
 //! [`Backend::execute`] takes a batch of requests and one reading of the clock, and returns as many answers in the same order. It is
-//! synchronous, and when it returns `Ok`, everything it decided is durable: **answers may leave only then**. On `Err` nothing may be answered;
-//! the same requests may be sent again (identity makes that harmless, whatever of them was kept).
+//! synchronous, and when it returns `Ok`, everything it decided is durable: **answers may leave only then**. On `Err` nothing may be
+//! answered; the same requests may be sent again (identity makes that harmless).
 //!
 //! - A [`HostRequest`] is one authenticated message: its [`Identity`] (acquirer, terminal, merchant, batch, trace), a
 //!   [`ContentDigest`] over everything of the message that a repeat must not change, and a typed [`HostBody`]. Same
 //!   identity and same content: answered as before ([`HostAnswer::repeat`]). Other content: [`ResponseCode::DUPLICATE`].
-//! - A [`HostBody::Reversal`] carries the identity of its *original*.
-//! - [`AdminRequest`]s build the registries: issuers, merchants, terminals, SAMs, funding accounts, cards. They are idempotent.
+//! - A [`HostBody::Reversal`] carries its *original*'s identity. [`AdminRequest`]s build the registries, and are idempotent.
 //! - [`Backend::query`] reads: open batch of a terminal, batch report, merchant statement, balances, alerts, audit.
 //!
-//! Sign-in, message MACs, PIN blocks and PANs are the gateway's and the key module's; a PAN arrives here as a keyed [`PayerToken`]. The
-//! backend calls the key module only for what is the issuer's: TACs and the MACs of a load.
+//! Sign-in, MACs, PIN blocks and PANs are the gateway's and the key module's (a PAN arrives as a keyed [`PayerToken`]); the backend
+//! calls the key module only for what is the issuer's: TACs and the MACs of a load.
 
 use crate::accounts::chart::{FundingKind, FundingNumber};
-use crate::report::Difference;
 use crate::store::StoreFault;
 use protocol::ids::{
     Asn, BatchNo, Factor, IssuerId, KeyVersion, MerchantId, OnlineCounter, SamTerminal, Stan, TermSeq,
@@ -373,7 +371,7 @@ pub enum AnswerBody {
         /// The host's totals.
         totals: BatchTotals,
         /// On what the sides differ, as far as one answer has room for it; all of it is in the batch's report.
-        differences: Vec<Difference>,
+        differences: Vec<crate::report::Difference>,
         /// How many there are in all.
         all: u16,
     },
