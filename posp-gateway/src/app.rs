@@ -4,7 +4,7 @@ use crate::cli::{self, Cli, Command, Terminal};
 use crate::clock::Clock;
 use crate::config::{DEFAULT, MASTER_KEY_VARIABLE, Settings};
 use crate::ops::control::{self, Control};
-use crate::ops::{Context, Direct, Operation, Outcome, Through, perform, store_failure};
+use crate::ops::{self, Context, Direct, HeadSchedule, Operation, Outcome, Through, perform, store_failure};
 use crate::server::Server;
 use crate::words;
 use backend::Engine;
@@ -133,6 +133,7 @@ impl App<'_> {
             Command::Init { print } => self.init(*print),
             Command::Serve => self.serve(),
             Command::Doctor => self.doctor(),
+            Command::Restore { file } => self.restore(file),
             Command::Completions { shell } => {
                 let mut command = cli::command(self.console.texts());
                 let mut script = Vec::new();
@@ -207,19 +208,23 @@ impl App<'_> {
         // The store first: whoever holds it may change the key file.
         let store =
             SqliteStore::open(path).map_err(|fault| store_failure(&path.display().to_string(), &fault))?;
+        let keys = Arc::new(self.keys(settings)?);
+        let shared: Arc<dyn KeyModule> = Arc::<SoftKeys>::clone(&keys);
+        let engine = Engine::new(store, shared).with_policy(settings.preauthorisation.policy());
+        Ok((Box::new(engine), keys))
+    }
+
+    /// The key module.
+    fn keys(&self, settings: &Settings) -> Result<SoftKeys, Failure> {
         let variable = self.environment.get(MASTER_KEY_VARIABLE).map(String::as_str);
         let master = settings.master_key(variable)?;
-        let keys = SoftKeys::open(&settings.data.keys, master).map_err(|error| {
+        SoftKeys::open(&settings.data.keys, master).map_err(|error| {
             let code = match &error {
                 KeyError::Io { .. } => code::DISK_FAILED,
                 _ => code::GATEWAY_KEYS,
             };
             Failure::new(code).with("path", settings.data.keys.display()).with("reason", error)
-        })?;
-        let keys = Arc::new(keys);
-        let shared: Arc<dyn KeyModule> = Arc::<SoftKeys>::clone(&keys);
-        let engine = Engine::new(store, shared).with_policy(settings.preauthorisation.policy());
-        Ok((Box::new(engine), keys))
+        })
     }
 
     /// An operation: by the running gateway if there is one, else over the store itself.
@@ -238,6 +243,7 @@ impl App<'_> {
                 keys: &keys,
                 gateway: &settings.gateway.public,
                 zone: &settings.gateway.zone.0,
+                heads: settings.heads.wanted(),
                 now,
             },
         )
@@ -253,7 +259,11 @@ impl App<'_> {
         let outcome = self.outcome(&settings, operation)?;
         let human = words::outcome(self.console.texts(), &outcome);
         self.console.result(name, &outcome, &human)?;
-        let failed = matches!(&outcome, Outcome::Audit(summary) if !summary.clean);
+        let failed = match &outcome {
+            Outcome::Audit(summary) => !summary.clean,
+            Outcome::BackedUp(made) => !made.audit.clean,
+            _ => false,
+        };
         Ok(if failed { Exit::ChecksFailed } else { Exit::Success })
     }
 
@@ -299,6 +309,11 @@ impl App<'_> {
             let limits = settings.limits.limits();
             Server::start(listener, backend, shared, clock.clone(), limits).map_err(anyhow::Error::from)
         })?;
+        let heads = settings.heads.wanted().map(|heads| {
+            let (queue, keys) = (Arc::clone(server.queue()), Arc::clone(&keys));
+            HeadSchedule::start(heads.clone(), queue, keys, settings.data.database.display().to_string())
+        });
+        let heads = heads.transpose()?;
         let control = operations(&settings, &server, &keys, clock)?;
         let address = server.address();
         let human = self.console.texts().say_with("gateway-listening", &Args::new().with("address", address));
@@ -308,11 +323,47 @@ impl App<'_> {
         let signal = runtime.block_on(until_stopped(&server))?;
         tracing::info!(signal, "stopping");
         // Operations end first: they wait for the writer.
-        drop(control);
+        drop((control, heads));
         runtime.block_on(server.stop());
         let human = self.console.texts().say("gateway-stopped");
         let _ = self.console.result("serve", &Stopped { stopped: true }, &human);
         Ok(Exit::Success)
+    }
+
+    /// Whether the key file holds what the ledger needs: a ledger may come from a backup, keys never do.
+    fn keys_of_the_ledger(&self, settings: &Settings) -> Result<String, Failure> {
+        let path = &settings.data.database;
+        let fault = |fault| store_failure(&path.display().to_string(), &fault);
+        let mut store = SqliteStore::open(path).map_err(fault)?;
+        let keys = self.keys(settings)?;
+        let (issuers, terminals) = ops::without_keys(&mut store, &keys).map_err(fault)?;
+        let missing = [issuers, terminals].concat();
+        if missing.is_empty() {
+            return Ok(settings.data.keys.display().to_string());
+        }
+        let reason = format!("no keys of {}", missing.join(", "));
+        Err(Failure::new(code::GATEWAY_KEYS)
+            .with("path", settings.data.keys.display())
+            .with("reason", reason))
+    }
+
+    /// `restore`: only where no gateway runs and no ledger is.
+    fn restore(&mut self, file: &Path) -> anyhow::Result<Exit> {
+        let settings = self.settings()?;
+        let database = &settings.data.database;
+        if control::ask(&settings.data.control, &Operation::Ping)?.is_some() {
+            return Err(Failure::new(code::GATEWAY_RESTORE_LEDGER).with("path", database.display()).into());
+        }
+        let keys = self.keys(&settings)?;
+        let zone = settings.gateway.zone.0.clone();
+        let now = Clock::new(zone.clone()).now().wall;
+        let summary = ops::restore(file, database, &keys, &zone, now)?;
+        let human = words::restored(self.console.texts(), &summary);
+        let whole = summary.audit.clean
+            && summary.issuers_without_keys.is_empty()
+            && summary.terminals_without_keys.is_empty();
+        self.console.result("restore", &summary, &human)?;
+        Ok(if whole { Exit::Success } else { Exit::ChecksFailed })
     }
 
     fn doctor(&mut self) -> anyhow::Result<Exit> {
@@ -326,7 +377,11 @@ impl App<'_> {
             }
             Ok(_) => {
                 let store = self.open(&settings).map(|_| settings.data.database.display().to_string());
+                let opened = store.is_ok();
                 checks.push(check("database and keys", store));
+                if opened {
+                    checks.push(check("keys of issuers and terminals", self.keys_of_the_ledger(&settings)));
+                }
                 let listen = settings.gateway.listen;
                 let free = std::net::TcpListener::bind(listen).map(|_| listen.to_string());
                 let free = free.map_err(|error| {
@@ -407,6 +462,7 @@ fn operations(
                     keys: &keys,
                     gateway: &settings_of.gateway.public,
                     zone: &settings_of.gateway.zone.0,
+                    heads: settings_of.heads.wanted(),
                     now: clock.now(),
                 },
             )

@@ -4,7 +4,7 @@ use crate::ops::Operation;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use console::Texts;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Parser)]
 #[command(name = "posp-gateway", version, arg_required_else_help = true, disable_help_subcommand = true)]
@@ -46,7 +46,22 @@ pub(crate) enum Command {
     Funding(Funding),
     #[command(subcommand)]
     Report(Report),
-    Audit,
+    #[command(subcommand)]
+    Record(RecordCommand),
+    Audit {
+        #[arg(long, value_name = "FILE")]
+        heads: Option<PathBuf>,
+        #[arg(long, value_name = "FILE", conflicts_with = "heads")]
+        export_head: Option<PathBuf>,
+    },
+    Backup {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    Restore {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     Settle {
         #[arg(long, value_name = "DAYS", default_value_t = 30)]
         older_than: u32,
@@ -178,6 +193,36 @@ pub(crate) enum Report {
         #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
+    Open {
+        #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+    },
+    DenyList {
+        #[arg(long, value_name = "VERSION", default_value_t = 0)]
+        since: u32,
+        #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        limit: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecordCommand {
+    #[command(group(clap::ArgGroup::new("decision").required(true).args(["pay", "void"])))]
+    Decide {
+        #[arg(value_name = "SAM")]
+        sam: String,
+        #[arg(value_name = "NUMBER")]
+        seq: u32,
+        #[arg(long)]
+        pay: bool,
+        #[arg(long)]
+        void: bool,
+    },
+}
+
+/// A file as the running gateway finds it, which may have another working folder.
+fn absolute(file: &Path) -> String {
+    std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf()).to_string_lossy().into_owned()
 }
 
 impl Command {
@@ -199,7 +244,12 @@ impl Command {
             Self::Report(Report::Batch { .. }) => "report batch",
             Self::Report(Report::Card { .. }) => "report card",
             Self::Report(Report::Alerts { .. }) => "report alerts",
-            Self::Audit => "audit",
+            Self::Report(Report::Open { .. }) => "report open",
+            Self::Report(Report::DenyList { .. }) => "report deny-list",
+            Self::Record(RecordCommand::Decide { .. }) => "record decide",
+            Self::Audit { .. } => "audit",
+            Self::Backup { .. } => "backup",
+            Self::Restore { .. } => "restore",
             Self::Settle { .. } => "settle",
             Self::Doctor => "doctor",
             Self::Completions { .. } => "completions",
@@ -226,11 +276,7 @@ impl Command {
                 Operation::SamAdd { sam: sam.clone(), terminal: terminal.clone(), from: from.clone() }
             }
             Self::Sam(Sam::Retry { sam }) => Operation::SamRetry { sam: sam.clone() },
-            Self::Issuer(Issuer::Add { file }) => {
-                // The running gateway may have another working folder.
-                let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-                Operation::IssuerAdd { file: file.to_string_lossy().into_owned() }
-            }
+            Self::Issuer(Issuer::Add { file }) => Operation::IssuerAdd { file: absolute(file) },
             Self::Card(Card::Add { asn, issuer, key_version, funding }) => Operation::CardAdd {
                 issuer: issuer.clone(),
                 asn: asn.clone(),
@@ -261,9 +307,24 @@ impl Command {
                 Operation::ReportCard { issuer: issuer.clone(), asn: asn.clone() }
             }
             Self::Report(Report::Alerts { limit }) => Operation::ReportAlerts { limit: *limit },
-            Self::Audit => Operation::Audit,
+            Self::Report(Report::Open { limit }) => Operation::ReportOpen { limit: *limit },
+            Self::Report(Report::DenyList { since, limit }) => {
+                Operation::ReportDenyList { since: *since, limit: *limit }
+            }
+            Self::Record(RecordCommand::Decide { sam, seq, pay, .. }) => {
+                Operation::RecordDecide { sam: sam.clone(), seq: *seq, pay: *pay }
+            }
+            Self::Audit { export_head: Some(file), .. } => {
+                Operation::HeadExport { file: Some(absolute(file)) }
+            }
+            Self::Audit { heads, .. } => Operation::Audit { heads: heads.as_deref().map(absolute) },
+            Self::Backup { file } => Operation::Backup { to: absolute(file) },
             Self::Settle { older_than } => Operation::Settle { days: *older_than },
-            Self::Init { .. } | Self::Serve | Self::Doctor | Self::Completions { .. } => return None,
+            Self::Init { .. }
+            | Self::Serve
+            | Self::Doctor
+            | Self::Restore { .. }
+            | Self::Completions { .. } => return None,
         })
     }
 }

@@ -30,6 +30,9 @@ pub struct Settings {
     /// What pre-authorisations may hold and take.
     #[serde(default)]
     pub preauthorisation: PreauthorisationSettings,
+    /// Signed heads of the chain.
+    #[serde(default)]
+    pub heads: HeadSettings,
     /// Logs.
     #[serde(default)]
     pub log: LogSettings,
@@ -84,6 +87,38 @@ pub struct DataSettings {
     pub master_key: PathBuf,
     /// The control socket.
     pub control: PathBuf,
+}
+
+/// `[heads]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeadSettings {
+    /// Where signed heads of the chain are appended; empty: nowhere.
+    pub file: PathBuf,
+    /// How often while the gateway runs, in seconds.
+    pub every_s: u32,
+    /// In whose name they are signed.
+    pub acquirer: u64,
+}
+
+impl Default for HeadSettings {
+    fn default() -> Self {
+        Self { file: PathBuf::new(), every_s: 3_600, acquirer: 1 }
+    }
+}
+
+impl HeadSettings {
+    /// These settings, if heads are exported at all.
+    #[must_use]
+    pub fn wanted(&self) -> Option<&Self> {
+        (!self.file.as_os_str().is_empty()).then_some(self)
+    }
+
+    /// How often.
+    #[must_use]
+    pub fn every(&self) -> Duration {
+        Duration::from_secs(u64::from(self.every_s.max(1)))
+    }
 }
 
 /// `[limits]`.
@@ -173,6 +208,9 @@ impl Settings {
         let data = &mut settings.data;
         for path in [&mut data.database, &mut data.keys, &mut data.master_key, &mut data.control] {
             *path = folder.join(&*path);
+        }
+        if settings.heads.wanted().is_some() {
+            settings.heads.file = folder.join(&settings.heads.file);
         }
         if settings.gateway.public.is_empty() {
             settings.gateway.public = settings.gateway.listen.to_string();

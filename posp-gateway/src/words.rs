@@ -1,6 +1,10 @@
 //! Outcomes in a person's words: texts of the Fluent files, tables in plain lines.
 
-use crate::ops::{AuditSummary, BatchSummary, Outcome, StatementSummary, TallySummary, TotalsSummary};
+use crate::ops::{
+    AuditSummary, BatchSummary, OpenLine, Outcome, RestoreSummary, StatementSummary, TallySummary,
+    TotalsSummary,
+};
+use backend::store::CommitNo;
 use console::{Args, Texts};
 use std::fmt::Write as _;
 
@@ -33,7 +37,9 @@ pub(crate) fn outcome(texts: &Texts, outcome: &Outcome) -> String {
                     .with("state", texts.say(state))
                     .with("loaded", card.loaded)
                     .with("spent", card.spent)
-                    .with("open", card.open_loads),
+                    .with("open", card.open_loads)
+                    .with("expected", card.expected)
+                    .with("missing", card.missing),
             )
         }
         Outcome::Alerts { alerts } if alerts.is_empty() => texts.say("gateway-no-alerts"),
@@ -46,8 +52,68 @@ pub(crate) fn outcome(texts: &Texts, outcome: &Outcome) -> String {
             }
             lines
         }
+        Outcome::Open { items } if items.is_empty() => texts.say("gateway-no-open"),
+        Outcome::Open { items } => {
+            let mut lines = String::new();
+            for item in items {
+                let why = texts.say(&format!("gateway-evidence-{}", item.evidence));
+                let OpenLine { received, record, card, counter, amount, .. } = item;
+                let _ = writeln!(lines, "{received}  {record:24}  {card} #{counter}  {amount:>16}  {why}");
+            }
+            lines
+        }
+        Outcome::DenyList { version, cards } => {
+            let args = Args::new().with("version", version).with("count", cards.len());
+            let mut lines = say("gateway-deny-list", args);
+            for card in cards {
+                let state = if card.denied { "gateway-card-denied" } else { "gateway-card-active" };
+                let _ = write!(
+                    lines,
+                    "\n{:>8}  {}:{}  {}",
+                    card.version,
+                    card.issuer,
+                    card.asn,
+                    texts.say(state)
+                );
+            }
+            lines
+        }
         Outcome::Audit(summary) => audit(texts, summary),
+        Outcome::Head { file, head: Some(head) } => {
+            let commit = CommitNo(head.commit);
+            say("gateway-head", Args::new().with("file", file).with("commit", commit).with("key", &head.key))
+        }
+        Outcome::Head { head: None, .. } => texts.say("gateway-no-head"),
+        Outcome::BackedUp(made) => {
+            let args = Args::new()
+                .with("file", &made.file)
+                .with("bytes", made.bytes)
+                .with("sha", &made.sha256)
+                .with("pause", made.pause_ms);
+            format!("{}\n{}", audit(texts, &made.audit), say("gateway-backup", args))
+        }
     }
+}
+
+/// What a restore left, and what is still to do.
+pub(crate) fn restored(texts: &Texts, summary: &RestoreSummary) -> String {
+    let args = Args::new()
+        .with("database", &summary.database)
+        .with("of", &summary.of)
+        .with("from", summary.skipped_from)
+        .with("to", summary.skipped_to);
+    let mut lines =
+        format!("{}\n{}", audit(texts, &summary.audit), texts.say_with("gateway-restored", &args));
+    for (message, names) in [
+        ("gateway-restored-issuers", &summary.issuers_without_keys),
+        ("gateway-restored-terminals", &summary.terminals_without_keys),
+    ] {
+        if !names.is_empty() {
+            lines.push('\n');
+            lines.push_str(&texts.say_with(message, &Args::new().with("names", names.join(", "))));
+        }
+    }
+    lines
 }
 
 fn statement(texts: &Texts, summary: &StatementSummary) -> String {
@@ -131,6 +197,15 @@ fn audit(texts: &Texts, summary: &AuditSummary) -> String {
     }
     for head in &summary.heads {
         lines.push_str(&texts.say_with("gateway-audit-head", &Args::new().with("head", head)));
+        lines.push('\n');
+    }
+    for (commit, count) in &summary.skipped {
+        let args = Args::new().with("commit", commit).with("count", count);
+        lines.push_str(&texts.say_with("gateway-audit-skipped", &args));
+        lines.push('\n');
+    }
+    if let Some(count) = summary.heads_checked {
+        lines.push_str(&texts.say_with("gateway-audit-heads", &Args::new().with("count", count)));
         lines.push('\n');
     }
     for exception in &summary.exceptions {

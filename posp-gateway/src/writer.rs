@@ -9,6 +9,7 @@ use crate::switch::{Ask, Echo, Question};
 use backend::api::{AdminAnswer, AdminRequest, Answer, Backend, Query, Report, Request};
 use backend::store::StoreFault;
 use protocol::time::Now;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -27,6 +28,8 @@ pub enum Job {
     Admin(AdminRequest, oneshot::Sender<Result<AdminAnswer, StoreFault>>),
     /// An operator's question.
     Query(Query, oneshot::Sender<Result<Report, StoreFault>>),
+    /// An operator's copy of the ledger.
+    Copy(PathBuf, oneshot::Sender<Result<(), StoreFault>>),
 }
 
 /// The way to the writer: bounded, first come first served.
@@ -181,6 +184,10 @@ impl<B: Backend> Writer<B> {
                     self.execute(now);
                     // An operator who has left does not need the answer.
                     let _ = reply.send(self.backend.query(&query));
+                }
+                Job::Copy(file, reply) => {
+                    self.execute(now);
+                    let _ = reply.send(self.backend.copy_to(&file));
                 }
             }
         }

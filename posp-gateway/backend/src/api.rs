@@ -27,6 +27,7 @@ use protocol::time::Now;
 
 mod limits;
 mod query;
+mod refusal;
 mod search;
 
 pub use crate::cards::tac_terms;
@@ -37,6 +38,7 @@ pub use query::{
     Alert, AlertKind, CardReport, DenyChange, DenyList, Evidence, LINKS_MAX, OpenItem, Query, Report,
     TerminalReport,
 };
+pub use refusal::AdminRefusal;
 pub use search::{Found, RecordReport, Search, TransactionReport};
 
 /// The backend as the gateway sees it.
@@ -553,48 +555,4 @@ pub enum AdminAnswer {
     Count(u32),
     /// Refused.
     Refused(AdminRefusal),
-}
-
-/// Why an operator's request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AdminRefusal {
-    /// It exists with other properties.
-    #[error("it exists with other properties")]
-    ExistsDifferent,
-    /// No such issuer.
-    #[error("no such issuer: add it first")]
-    NoIssuer,
-    /// No such merchant.
-    #[error("no such merchant: add it first")]
-    NoMerchant,
-    /// No such terminal.
-    #[error("no such terminal: add it first")]
-    NoTerminal,
-    /// No such card.
-    #[error("no such card: add it first")]
-    NoCard,
-    /// No such funding account.
-    #[error("no such funding account: add it first")]
-    NoFunding,
-    /// No such load, or it is not in a state to be released.
-    #[error("no such load awaits a decision")]
-    NoLoad,
-    /// No such record, or it is not open.
-    #[error("no such uncertain record is open")]
-    NoOpenRecord,
-    /// The merchant cannot be paid: nobody registered where the SAM worked then, or its account is of another currency.
-    #[error("nobody registered where this SAM worked then: add it first")]
-    NoPlace,
-    /// Another currency.
-    #[error("another currency than the account's")]
-    Currency,
-    /// A SAM's assignments only move forward in time.
-    #[error("the SAM has a later assignment already")]
-    NotForward,
-    /// Too many diversification factors, an amount of zero, or a name too long.
-    #[error("a value is outside its bounds")]
-    OutOfBounds,
-    /// The ledger refused.
-    #[error("the ledger refused: {0}")]
-    Ledger(crate::accounts::TransferRejection),
 }

@@ -244,12 +244,12 @@ fn copy_kinds<A: Store + ?Sized, B: Store + ?Sized>(from: &mut A, to: &mut B) ->
     Ok(())
 }
 
-/// The ledger of any store as a database of the embedded one, in the new file `to`.
+/// The ledger of any store as a database of the embedded one, in the file `to`, which is empty or not there.
 ///
 /// # Errors
 /// A store failed, or the file exists.
 pub fn copy_to_file<S: Store + ?Sized>(store: &mut S, to: &Path) -> Result<(), StoreFault> {
-    if to.exists() {
+    if fs::metadata(to).is_ok_and(|there| there.len() > 0) {
         return Err(StoreFault::Io("the target exists already".to_owned()));
     }
     let mut copy = SqliteStore::open(to)?;

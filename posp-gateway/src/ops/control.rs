@@ -242,11 +242,11 @@ mod tests {
         let (control, path) = control(folder.path());
         let outcome = ask(&path, &Operation::Settle { days: 7 }).unwrap();
         assert!(outcome == Some(Outcome::Counted { what: "uncertain".into(), count: 7 }));
-        let failure = ask(&path, &Operation::Audit).unwrap_err();
+        let failure = ask(&path, &Operation::Audit { heads: None }).unwrap_err();
         assert_eq!(failure.code(), code::GATEWAY_UNKNOWN);
         assert_eq!(failure.args().iter().collect::<Vec<_>>(), [("what", "card"), ("name", "62")]);
         drop(control);
-        assert!(ask(&path, &Operation::Audit).unwrap().is_none());
+        assert!(ask(&path, &Operation::Audit { heads: None }).unwrap().is_none());
     }
 
     #[test]

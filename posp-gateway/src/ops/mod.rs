@@ -3,17 +3,23 @@
 //! An [`Operation`] is plain data. It is carried out by [`perform`] over a [`Desk`]: in this process over the store itself while no gateway runs,
 //! or inside the running gateway, whose control socket it came through ([`control`]). Both are the same code.
 
+mod backup;
 pub mod control;
+pub mod heads;
 mod issuer_file;
 mod perform;
 pub mod provisioning;
 mod reports;
+mod schedule;
 
+pub use backup::{BackupSummary, RestoreSummary, restore, without_keys};
 pub use perform::{Context, perform};
+pub(crate) use reports::time;
 pub use reports::{
-    AlertLine, AuditSummary, BatchSummary, CardSummary, DifferenceLine, FloatSummary, StatementRow,
-    StatementSummary, TallySummary, TotalsSummary, TurnoverSummary,
+    AlertLine, AuditSummary, BatchSummary, CardSummary, DenyLine, DifferenceLine, FloatSummary, OpenLine,
+    StatementRow, StatementSummary, TallySummary, TotalsSummary, TurnoverSummary,
 };
+pub use schedule::HeadSchedule;
 
 use crate::clock::Clock;
 use crate::writer::{Job, Queue};
@@ -21,6 +27,7 @@ use backend::api::{AdminAnswer, AdminRequest, Answer, Backend, Query, Report, Re
 use backend::store::StoreFault;
 use console::{Failure, code};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What an operator asks.
@@ -134,8 +141,42 @@ pub enum Operation {
         /// How many.
         limit: u32,
     },
+    /// Offline records that are not decided.
+    ReportOpen {
+        /// How many.
+        limit: u32,
+    },
+    /// Cards that went on the deny list or off it.
+    ReportDenyList {
+        /// After this version.
+        since: u32,
+        /// How many.
+        limit: u32,
+    },
+    /// A person decides about an uncertain offline debit.
+    RecordDecide {
+        /// 12 hexadecimal digits.
+        sam: String,
+        /// The record's number.
+        seq: u32,
+        /// Pay it, or close it as void.
+        pay: bool,
+    },
     /// Everything re-derived and compared.
-    Audit,
+    Audit {
+        /// Exported heads to compare with, an absolute path.
+        heads: Option<String>,
+    },
+    /// Signs the chain's newest head and appends it to a file.
+    HeadExport {
+        /// The file, an absolute path; the configured one if absent.
+        file: Option<String>,
+    },
+    /// Makes a backup.
+    Backup {
+        /// The file, an absolute path.
+        to: String,
+    },
     /// Decides what time has decided: uncertain offline debits that are old enough.
     Settle {
         /// How old, in days.
@@ -190,8 +231,29 @@ pub enum Outcome {
         /// Them.
         alerts: Vec<AlertLine>,
     },
+    /// Offline records that are not decided.
+    Open {
+        /// Them.
+        items: Vec<OpenLine>,
+    },
+    /// The deny list's changes.
+    DenyList {
+        /// Its newest version.
+        version: u32,
+        /// Cards whose status changed, oldest change first.
+        cards: Vec<DenyLine>,
+    },
     /// An audit.
     Audit(Box<AuditSummary>),
+    /// A head was exported.
+    Head {
+        /// The file.
+        file: String,
+        /// The head; absent in an empty ledger.
+        head: Option<heads::HeadLine>,
+    },
+    /// A backup was made.
+    BackedUp(Box<BackupSummary>),
 }
 
 impl std::fmt::Debug for Outcome {
@@ -214,6 +276,12 @@ pub trait Desk {
     /// # Errors
     /// The store failed or has stopped.
     fn query(&mut self, query: Query) -> Result<Report, Failure>;
+
+    /// Copies the ledger, as it stands between two commits, into a file that is empty or not there.
+    ///
+    /// # Errors
+    /// The store failed or has stopped.
+    fn copy_to(&mut self, file: &Path) -> Result<(), Failure>;
 }
 
 /// A store's fault, as a person meets it.
@@ -264,6 +332,10 @@ impl Desk for Direct {
     fn query(&mut self, query: Query) -> Result<Report, Failure> {
         self.backend.query(&query).map_err(|fault| store_failure(&self.path, &fault))
     }
+
+    fn copy_to(&mut self, file: &Path) -> Result<(), Failure> {
+        self.backend.copy_to(file).map_err(|fault| store_failure(&self.path, &fault))
+    }
 }
 
 /// Over the writer of a running gateway. Not for its runtime's own threads: it waits.
@@ -296,6 +368,12 @@ impl Desk for Through {
     fn query(&mut self, query: Query) -> Result<Report, Failure> {
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.queue.operator(Job::Query(query, reply));
+        self.wait(answer)
+    }
+
+    fn copy_to(&mut self, file: &Path) -> Result<(), Failure> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.queue.operator(Job::Copy(file.to_path_buf(), reply));
         self.wait(answer)
     }
 }

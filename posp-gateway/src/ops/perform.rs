@@ -2,16 +2,18 @@
 
 use super::provisioning::ProvisioningFile;
 use super::{
-    AlertLine, AuditSummary, BatchSummary, CardSummary, Desk, Operation, Outcome, StatementSummary,
-    issuer_file,
+    AlertLine, AuditSummary, BatchSummary, CardSummary, DenyLine, Desk, OpenLine, Operation, Outcome,
+    StatementSummary, backup, heads, issuer_file,
 };
+use crate::config::HeadSettings;
 use backend::accounts::chart::{FundingKind, FundingNumber};
 use backend::api::{AcquirerId, AdminAnswer, AdminRequest, CardStatus, Query, Report, TerminalReport};
 use backend::report::Statement;
+use backend::store::DenyVersion;
 use console::{Failure, code};
 use jiff::tz::TimeZone;
 use keys::{KeyError, KeyModule, SoftKeys};
-use protocol::ids::{Asn, BatchNo, IssuerId, KeyVersion, MerchantId, SamTerminal, TerminalId};
+use protocol::ids::{Asn, BatchNo, IssuerId, KeyVersion, MerchantId, SamTerminal, TermSeq, TerminalId};
 use protocol::money::{Amount, Currency};
 use protocol::purse::Moment;
 use protocol::time::{CardDate, CardTime, Now, Wall};
@@ -27,6 +29,8 @@ pub struct Context<'a> {
     pub gateway: &'a str,
     /// The gateway's time zone.
     pub zone: &'a TimeZone,
+    /// Where heads are exported, if anywhere.
+    pub heads: Option<&'a HeadSettings>,
     /// Now.
     pub now: Now,
 }
@@ -106,18 +110,85 @@ pub fn perform(operation: &Operation, context: &mut Context<'_>) -> Done {
             }
             _ => Ok(Outcome::Alerts { alerts: Vec::new() }),
         },
-        Operation::Audit => match context.desk.query(Query::Audit)? {
-            Report::Audit(report) => Ok(Outcome::Audit(Box::new(AuditSummary::of(&report)))),
-            _ => Err(Failure::new(code::UNEXPECTED).with("detail", "the backend gave no audit")),
+        Operation::ReportOpen { limit } => match context.desk.query(Query::OpenItems { limit: *limit })? {
+            Report::OpenItems(items) => {
+                let items = items.iter().map(|item| OpenLine::of(item, context.zone)).collect();
+                Ok(Outcome::Open { items })
+            }
+            _ => Ok(Outcome::Open { items: Vec::new() }),
         },
+        Operation::ReportDenyList { since, limit } => {
+            let query = Query::DenyList { since: DenyVersion(*since), limit: *limit };
+            match context.desk.query(query)? {
+                Report::DenyList(list) => {
+                    let cards = list.changes.iter().map(DenyLine::of).collect();
+                    Ok(Outcome::DenyList { version: list.version.0, cards })
+                }
+                _ => Ok(Outcome::DenyList { version: 0, cards: Vec::new() }),
+            }
+        }
+        Operation::RecordDecide { sam, seq, pay } => {
+            let name = format!("{sam}/{seq}");
+            let (sam, seq) = (sam_terminal(sam)?, TermSeq(*seq));
+            context.register("record", &name, AdminRequest::DecideUncertain { sam, seq, pay: *pay })
+        }
+        Operation::Audit { heads } => context.audit(heads.as_deref().map(Path::new)),
+        Operation::HeadExport { file } => {
+            let place = match (file, context.heads) {
+                (Some(file), _) => Path::new(file),
+                (None, Some(heads)) => heads.file.as_path(),
+                (None, None) => {
+                    return Err(value("file", "", "a file, or file in [heads] of the configuration"));
+                }
+            };
+            context.export_head(place)
+        }
+        Operation::Backup { to } => Ok(Outcome::BackedUp(Box::new(backup::back_up(context, Path::new(to))?))),
         Operation::Settle { days } => {
             let wait_ms = u64::from(*days).saturating_mul(86_400_000);
-            context.count("uncertain", AdminRequest::ResolveUncertain { wait_ms })
+            context.settle(wait_ms)
         }
     }
 }
 
 impl Context<'_> {
+    /// What time has decided: uncertain debits, gaps that a person should know of, and the day's head for the world outside.
+    fn settle(&mut self, wait_ms: u64) -> Done {
+        let mut count = 0u32;
+        loop {
+            match self.count("uncertain", AdminRequest::ResolveUncertain { wait_ms })? {
+                Outcome::Counted { count: 0, .. } => break,
+                Outcome::Counted { count: more, .. } => count = count.saturating_add(more),
+                _ => break,
+            }
+        }
+        self.count("gaps", AdminRequest::TellGaps { wait_ms })?;
+        if let Some(heads) = self.heads {
+            self.export_head(&heads.file)?;
+        }
+        Ok(Outcome::Counted { what: "uncertain".to_owned(), count })
+    }
+
+    fn audit(&mut self, heads: Option<&Path>) -> Done {
+        let Report::Audit(report) = self.desk.query(Query::Audit)? else {
+            return Err(Failure::new(code::UNEXPECTED).with("detail", "the backend gave no audit"));
+        };
+        let mut summary = AuditSummary::of(&report);
+        if let Some(path) = heads {
+            let checked = heads::check(self.desk, self.keys, path)?;
+            summary.heads_checked = Some(checked.heads);
+            summary.clean &= checked.findings.is_empty();
+            summary.exceptions.extend(checked.findings);
+        }
+        Ok(Outcome::Audit(Box::new(summary)))
+    }
+
+    fn export_head(&mut self, file: &Path) -> Done {
+        let acquirer = self.heads.map_or(1, |heads| heads.acquirer);
+        let head = heads::export(self.desk, self.keys, acquirer, file)?;
+        Ok(Outcome::Head { file: file.display().to_string(), head })
+    }
+
     fn register(&mut self, what: &str, name: &str, request: AdminRequest) -> Done {
         let existed = match self.desk.admin(request)? {
             AdminAnswer::Exists => true,

@@ -1,9 +1,12 @@
 //! Reports as plain data, for JSON and for words: amounts as text in the currency's own format, times in the gateway's zone.
 
-use backend::api::{Alert, AlertKind, BatchTotals, CardReport, CardStatus, ItemKey, Tally};
+use backend::api::{
+    Alert, AlertKind, BatchTotals, CardReport, CardStatus, DenyChange, Evidence, ItemKey, OpenItem, Tally,
+};
 use backend::report::{AuditReport, BatchReport, BatchState, LineKind, Statement};
 use jiff::tz::TimeZone;
 use protocol::hex::Hex;
+use protocol::iso8583::f58::CardCounter;
 use protocol::money::{Amount, Currency};
 use protocol::time::Wall;
 use serde::{Deserialize, Serialize};
@@ -19,7 +22,7 @@ fn signed(minor: i128, currency: Currency) -> String {
 }
 
 /// `2026-11-22T18:30:05+08:00`
-fn time(at: Wall, zone: &TimeZone) -> String {
+pub(crate) fn time(at: Wall, zone: &TimeZone) -> String {
     let stamp = jiff::Timestamp::from_millisecond(at.0).map(|stamp| stamp.to_zoned(zone.clone()));
     stamp.map_or_else(|_| at.0.to_string(), |at| at.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
 }
@@ -183,13 +186,35 @@ pub struct CardSummary {
     pub spent: u64,
     /// Loads that are neither confirmed nor released.
     pub open_loads: u64,
+    /// What should be on it: posted loads less booked debits.
+    pub expected: i64,
+    /// The newest offline counter that is known, and the balance after it.
+    pub newest: Option<(u16, u32)>,
+    /// The lowest online counter that its next load may show.
+    pub next_online: u16,
+    /// Offline counters below the newest whose record has not arrived.
+    pub missing: u32,
+    /// Version of the deny list at which its status changed last.
+    pub deny_version: u32,
 }
 
 impl CardSummary {
     pub(super) fn of(issuer: String, asn: String, report: &CardReport) -> Self {
         let denied = report.status == CardStatus::Denied;
-        let CardReport { loaded, spent, open_loads, .. } = *report;
-        Self { issuer, asn, denied, loaded, spent, open_loads }
+        let CardReport { loaded, spent, open_loads, missing, .. } = *report;
+        Self {
+            issuer,
+            asn,
+            denied,
+            loaded,
+            spent,
+            open_loads,
+            expected: i64::try_from(report.expected).unwrap_or(i64::MAX),
+            newest: report.newest.map(|(counter, balance)| (counter.0, balance.0)),
+            next_online: report.next_online.0,
+            missing,
+            deny_version: report.deny_version.0,
+        }
     }
 }
 
@@ -239,6 +264,77 @@ const fn alert_kind(kind: AlertKind) -> &'static str {
     }
 }
 
+/// An offline record that is not decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenLine {
+    /// When it came first.
+    pub received: String,
+    /// Which, as `000000000001/42`.
+    pub record: String,
+    /// Whose.
+    pub card: String,
+    /// The card's offline counter.
+    pub counter: u16,
+    /// Its amount.
+    pub amount: String,
+    /// What is known: `consumed`, `nothing-later`, `gap`, …
+    pub evidence: String,
+}
+
+impl OpenLine {
+    pub(super) fn of(item: &OpenItem, zone: &TimeZone) -> Self {
+        let content = &item.record.content;
+        let counter = match content.counter {
+            CardCounter::Offline(counter) => counter.0,
+            CardCounter::Online(counter) => counter.0,
+        };
+        let minor = u64::from(content.amount.0);
+        Self {
+            received: time(item.record.received, zone),
+            record: format!("{}/{}", content.terminal, content.term_seq),
+            card: format!("{}:{}", content.issuer, content.asn),
+            counter,
+            amount: item.currency.map_or_else(|| minor.to_string(), |currency| money(minor, currency)),
+            evidence: evidence(item.evidence).to_owned(),
+        }
+    }
+}
+
+const fn evidence(evidence: Evidence) -> &'static str {
+    match evidence {
+        Evidence::Consumed => "consumed",
+        Evidence::Claimed => "claimed",
+        Evidence::NotConsumed => "not-consumed",
+        Evidence::Outdone => "outdone",
+        Evidence::NothingLater => "nothing-later",
+        Evidence::Gap => "gap",
+        Evidence::Contested => "contested",
+        Evidence::Contradicted => "contradicted",
+        Evidence::UnknownPlace => "unknown-place",
+        Evidence::Unverified => "unverified",
+    }
+}
+
+/// A card that went on the deny list or off it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DenyLine {
+    /// At this version.
+    pub version: u32,
+    /// Issuer.
+    pub issuer: String,
+    /// Serial number.
+    pub asn: String,
+    /// On the list, or off it.
+    pub denied: bool,
+}
+
+impl DenyLine {
+    pub(super) fn of(change: &DenyChange) -> Self {
+        let DenyChange { version, issuer, asn, denied } = change;
+        Self { version: version.0, issuer: issuer.to_string(), asn: asn.to_string(), denied: *denied }
+    }
+}
+
 /// An audit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditSummary {
@@ -260,6 +356,10 @@ pub struct AuditSummary {
     pub float: Vec<FloatSummary>,
     /// Newest link of each gateway's chain: number and hash.
     pub heads: Vec<String>,
+    /// Exported heads that were compared with the chain, if any were given.
+    pub heads_checked: Option<u64>,
+    /// Where a restored backup made the chain skip numbers of transactions: commit, and how many.
+    pub skipped: Vec<(String, u64)>,
     /// What is wrong.
     pub exceptions: Vec<String>,
 }
@@ -305,6 +405,8 @@ impl AuditSummary {
             turnover: turnover.collect(),
             float: float.collect(),
             heads: report.heads.iter().map(|(number, hash)| format!("{number} {}", Hex(hash))).collect(),
+            heads_checked: None,
+            skipped: report.skipped.iter().map(|skip| (skip.commit.to_string(), skip.count)).collect(),
             exceptions: report.exceptions.iter().map(|exception| format!("{exception:?}")).collect(),
         }
     }

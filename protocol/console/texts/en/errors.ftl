@@ -228,6 +228,16 @@ gateway-issuer-file = The issuer's key file { $path } cannot be used: { $reason 
     .next = Make it with “card-applet-sim personalise issuer”, or correct what the reason names.
 gateway-value = “{ $name }” is no { $what }: { $reason }
     .next = Write it as the reason says.
+gateway-backup-exists = There is a file at { $path } already. It was not touched.
+    .next = Name another file for the backup, or move that one away.
+gateway-backup-damaged = { $path } cannot be restored: { $reason }. Nothing was changed.
+    .next = Take another copy of this backup, or an older backup.
+gateway-backup-newer = { $path } was made by a newer program: { $reason }. Nothing was changed.
+    .next = Restore it with a program that is at least as new.
+gateway-restore-ledger = There is a ledger at { $path } already, or a gateway is running. Nothing was changed.
+    .next = Stop the gateway and move the ledger away; keep it: it may hold what the backup does not.
+gateway-heads = The exported heads in { $path } cannot be read: { $reason }
+    .next = Check the path and the permissions.
 
 # What the exit codes mean.
 exit-success = done; a payment is approved

@@ -119,11 +119,44 @@ help-posp-gateway-report-alerts = The newest alerts
     .examples =
         posp-gateway report alerts --limit 10
 help-posp-gateway-report-alerts-limit = Most alerts to list
+help-posp-gateway-report-open = Offline records that are not decided, with what the cards' chains say
+    .examples =
+        posp-gateway report open
+        posp-gateway --json report open --limit 50
+help-posp-gateway-report-open-limit = Most records to list
+help-posp-gateway-report-deny-list = Cards that went on the deny list or off it
+    .examples =
+        posp-gateway report deny-list
+        posp-gateway --json report deny-list --since 17
+help-posp-gateway-report-deny-list-since = Only changes after this version of the list
+help-posp-gateway-report-deny-list-limit = Most changes to list
+help-posp-gateway-record = Offline records
+    .examples =
+        posp-gateway record decide 000000000001 42 --void
+help-posp-gateway-record-decide = Decide an uncertain offline debit that the card's chain leaves open
+    .examples =
+        posp-gateway record decide 000000000001 42 --pay
+        posp-gateway record decide 000000000001 42 --void
+help-posp-gateway-record-decide-sam = The SAM's terminal number, 12 hexadecimal digits
+help-posp-gateway-record-decide-seq = The record's number, as “report open” shows it
+help-posp-gateway-record-decide-pay = Pay the merchant, as if the card's chain had shown it
+help-posp-gateway-record-decide-void = Close it: nothing happened
+help-posp-gateway-backup = Write a sealed, verified copy of the ledger, also while the gateway runs
+    .examples =
+        posp-gateway backup /backup/ledger-2026-11-22.tlb
+help-posp-gateway-backup-file = The file; it must not exist
+help-posp-gateway-restore = Bring a ledger back from a backup, where there is none
+    .examples =
+        posp-gateway restore /backup/ledger-2026-11-22.tlb
+help-posp-gateway-restore-file = A file that “backup” wrote
 help-posp-gateway-audit = Re-derive all books and prove that nothing was made or lost
     .examples =
         posp-gateway audit
         posp-gateway --json audit
-help-posp-gateway-settle = Decide uncertain offline debits that are old enough
+        posp-gateway audit --heads /elsewhere/heads.jsonl
+help-posp-gateway-audit-heads = Compare the chain with heads that were exported to this file
+help-posp-gateway-audit-export-head = Sign the newest head of the chain and append it to this file
+help-posp-gateway-settle = Decide uncertain offline debits that are old enough, tell of missing records, export a head
     .examples =
         posp-gateway settle
         posp-gateway settle --older-than 14
@@ -175,10 +208,36 @@ gateway-loads = loads
 gateway-totals = { $name }: host { $host }, terminal { $terminal } (minor units / count)
 gateway-difference = differs: { $key }: host { $host }, terminal { $terminal }
 gateway-absent = none
-gateway-card = Card { $card }, { $state }: loaded { $loaded }, spent { $spent }, loads not confirmed { $open } (minor units)
+gateway-card = Card { $card }, { $state }: loaded { $loaded }, spent { $spent }, expected on it { $expected }, loads not confirmed { $open } (minor units); { $missing } records missing
 gateway-card-denied = on the deny list
 gateway-card-active = active
 gateway-no-alerts = No alerts.
+gateway-what-record = record
+gateway-no-open = Nothing is open.
+gateway-evidence-consumed = happened, says the card's chain: paid once it is old enough
+gateway-evidence-claimed = another record owns the counter: will be closed
+gateway-evidence-not-consumed = the chain shows another amount: will be closed
+gateway-evidence-outdone = a newer record of this counter fits the chain: will be closed
+gateway-evidence-nothing-later = no later record of this card has come
+gateway-evidence-gap = a neighbouring record of this card is missing
+gateway-evidence-contested = several records fit the chain: a person decides
+gateway-evidence-contradicted = does not fit its neighbours: a person decides
+gateway-evidence-unknown-place = proved, but nobody registered where the SAM worked
+gateway-evidence-unverified = the issuer or its key is not registered
+gateway-deny-list = Deny list, version { $version }: { $count } changes
+gateway-head = The head of commit { $commit } is signed and in { $file }. It verifies under the key { $key }
+gateway-no-head = There is no commit yet: nothing to sign.
+gateway-backup = Wrote { $file }: { $bytes } bytes, SHA-256 { $sha }. It was audited and read back; the ledger stood still for { $pause } ms.
+    Keys and configuration are not in it: keep the key file, the master key and posp-gateway.toml by another way, the master key apart.
+gateway-restored = Restored { $database } as of { $of }. What was booked after that is not in it:
+    - terminals sign in again and repeat what had no answer: it is booked once;
+    - what they had been answered since does not come by itself: bring their records again, and compare batches with “report batch”;
+    - transaction numbers { $from } up to { $to } are never given out again, and batch numbers and the deny list's version jump ahead;
+    - “audit --heads FILE” names every exported head that this ledger does not reach. Keep that file as evidence, and export to a new one.
+gateway-restored-issuers = The key file has no keys of these issuers, whose cards can neither pay nor load: { $names }
+gateway-restored-terminals = The key file does not know these terminals; restore it, or enrol them again (terminal add --renew): { $names }
+gateway-audit-skipped = After a restored backup, commit { $commit } skips { $count } numbers of transactions.
+gateway-audit-heads = { $count } exported heads compared with the chain
 gateway-audit-counts = Re-derived: { $commits } commits, { $transfers } transfers, { $transactions } transactions, { $records } offline records, { $cards } cards
 gateway-audit-turnover = All debits = all credits = { $amount }
 gateway-audit-float = Issuer { $issuer }: on cards { $posted } = loads − purchases; held for loads not confirmed { $pending }

@@ -228,6 +228,16 @@ gateway-issuer-file = 无法使用发卡方密钥文件 { $path }：{ $reason }
     .next = 请用“card-applet-sim personalise issuer”生成，或按原因改正。
 gateway-value = “{ $name }”不是有效的 { $what }：{ $reason }
     .next = 请按原因所述书写。
+gateway-backup-exists = { $path } 处已有文件，未作改动。
+    .next = 请为备份另选文件名，或先移走该文件。
+gateway-backup-damaged = { $path } 无法恢复：{ $reason }。未作任何更改。
+    .next = 请取该备份的另一副本，或更早的备份。
+gateway-backup-newer = { $path } 由更新的程序生成：{ $reason }。未作任何更改。
+    .next = 请用不低于该版本的程序恢复。
+gateway-restore-ledger = { $path } 处已有账本，或网关正在运行。未作任何更改。
+    .next = 请停止网关并移走该账本；请保留它：其中可能有备份里没有的内容。
+gateway-heads = 无法读取 { $path } 中导出的链头：{ $reason }
+    .next = 请检查路径和权限。
 
 # 退出码的含义。
 exit-success = 完成；付款已批准

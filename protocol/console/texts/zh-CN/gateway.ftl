@@ -119,11 +119,44 @@ help-posp-gateway-report-alerts = 最新告警
     .examples =
         posp-gateway report alerts --limit 10
 help-posp-gateway-report-alerts-limit = 最多列出的条数
+help-posp-gateway-report-open = 尚未了结的脱机记录，及卡片交易链的说明
+    .examples =
+        posp-gateway report open
+        posp-gateway --json report open --limit 50
+help-posp-gateway-report-open-limit = 最多列出的条数
+help-posp-gateway-report-deny-list = 进入或移出黑名单的卡
+    .examples =
+        posp-gateway report deny-list
+        posp-gateway --json report deny-list --since 17
+help-posp-gateway-report-deny-list-since = 仅列出此版本之后的变更
+help-posp-gateway-report-deny-list-limit = 最多列出的条数
+help-posp-gateway-record = 脱机记录
+    .examples =
+        posp-gateway record decide 000000000001 42 --void
+help-posp-gateway-record-decide = 了结卡片交易链无法判定的未决脱机扣款
+    .examples =
+        posp-gateway record decide 000000000001 42 --pay
+        posp-gateway record decide 000000000001 42 --void
+help-posp-gateway-record-decide-sam = SAM 的终端机编号，12 位十六进制
+help-posp-gateway-record-decide-seq = 记录序号，见“report open”
+help-posp-gateway-record-decide-pay = 付给商户，视同交易链已证明
+help-posp-gateway-record-decide-void = 关闭：未发生扣款
+help-posp-gateway-backup = 写出经校验的账本密封副本，网关运行时亦可
+    .examples =
+        posp-gateway backup /backup/ledger-2026-11-22.tlb
+help-posp-gateway-backup-file = 备份文件；不得已存在
+help-posp-gateway-restore = 在没有账本之处，从备份恢复账本
+    .examples =
+        posp-gateway restore /backup/ledger-2026-11-22.tlb
+help-posp-gateway-restore-file = “backup”写出的文件
 help-posp-gateway-audit = 重新推导全部账目，证明没有多出或缺少
     .examples =
         posp-gateway audit
         posp-gateway --json audit
-help-posp-gateway-settle = 了结已足够久的未决脱机扣款
+        posp-gateway audit --heads /elsewhere/heads.jsonl
+help-posp-gateway-audit-heads = 将提交链与导出到此文件的链头比较
+help-posp-gateway-audit-export-head = 为最新链头签名并追加到此文件
+help-posp-gateway-settle = 了结已足够久的未决脱机扣款，提示缺失记录，导出链头
     .examples =
         posp-gateway settle
         posp-gateway settle --older-than 14
@@ -175,10 +208,36 @@ gateway-loads = 充值
 gateway-totals = { $name }：主机 { $host }，终端 { $terminal }（最小货币单位 / 笔数）
 gateway-difference = 不符：{ $key }：主机 { $host }，终端 { $terminal }
 gateway-absent = 无
-gateway-card = 卡 { $card }，{ $state }：已充值 { $loaded }，已消费 { $spent }，未确认充值 { $open }（最小货币单位）
+gateway-card = 卡 { $card }，{ $state }：已充值 { $loaded }，已消费 { $spent }，卡上应有 { $expected }，未确认充值 { $open }（最小货币单位）；缺 { $missing } 条记录
 gateway-card-denied = 在止付名单上
 gateway-card-active = 正常
 gateway-no-alerts = 没有告警。
+gateway-what-record = 记录
+gateway-no-open = 没有未了结的记录。
+gateway-evidence-consumed = 交易链表明已发生：满期后付款
+gateway-evidence-claimed = 该计数器属于另一记录：将关闭
+gateway-evidence-not-consumed = 交易链表明金额不同：将关闭
+gateway-evidence-outdone = 同一计数器有更新的记录符合交易链：将关闭
+gateway-evidence-nothing-later = 此卡尚无更晚的记录
+gateway-evidence-gap = 缺少此卡的相邻记录
+gateway-evidence-contested = 多条记录符合交易链：由人员决定
+gateway-evidence-contradicted = 与相邻记录不符：由人员决定
+gateway-evidence-unknown-place = 已证明，但无人登记该 SAM 当时的位置
+gateway-evidence-unverified = 发卡方或其密钥未登记
+gateway-deny-list = 黑名单版本 { $version }：{ $count } 项变更
+gateway-head = 提交 { $commit } 的链头已签名并写入 { $file }，可用公钥 { $key } 验证
+gateway-no-head = 尚无提交，无可签名。
+gateway-backup = 已写出 { $file }：{ $bytes } 字节，SHA-256 { $sha }。已审计并回读；账本停顿 { $pause } 毫秒。
+    其中不含密钥和配置：请另行保存密钥文件、主密钥和 posp-gateway.toml，主密钥须分开存放。
+gateway-restored = 已恢复 { $database }，截至 { $of }。此后的记账不在其中：
+    - 终端会重新签到并重发未得到应答的报文，只入账一次；
+    - 此后已应答的内容不会自动回来：请重新上送其记录，并用“report batch”核对批次；
+    - 交易号 { $from } 至 { $to } 不再使用，批次号和黑名单版本也已跳号；
+    - “audit --heads 文件”会列出本账本未达到的每个导出链头。请保留该文件作证据，并导出到新文件。
+gateway-restored-issuers = 密钥文件中没有下列发卡方的密钥，其卡既不能消费也不能充值：{ $names }
+gateway-restored-terminals = 密钥文件不认识下列终端；请恢复密钥文件，或重新登记（terminal add --renew）：{ $names }
+gateway-audit-skipped = 恢复备份后，提交 { $commit } 跳过了 { $count } 个交易号。
+gateway-audit-heads = 已将 { $count } 个导出链头与提交链比较
 gateway-audit-counts = 已重新推导：{ $commits } 次提交、{ $transfers } 笔转账、{ $transactions } 笔交易、{ $records } 条脱机记录、{ $cards } 张卡
 gateway-audit-turnover = 借方合计 = 贷方合计 = { $amount }
 gateway-audit-float = 发卡方 { $issuer }：卡上余额 { $posted } = 充值 − 消费；未确认充值冻结 { $pending }
