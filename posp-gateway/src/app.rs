@@ -2,13 +2,17 @@
 
 use crate::cli::{self, Cli, Command, Terminal};
 use crate::clock::Clock;
-use crate::config::{DEFAULT, MASTER_KEY_VARIABLE, Settings};
+use crate::config::{
+    DATABASE_PASSWORD_VARIABLE, DEFAULT, Database, MASTER_KEY_VARIABLE, OWNER_PASSWORD_VARIABLE, Settings,
+};
 use crate::ops::control::{self, Control};
 use crate::ops::{self, Context, Direct, HeadSchedule, Operation, Outcome, Through, perform, store_failure};
 use crate::server::Server;
 use crate::words;
 use backend::Engine;
 use backend::api::Backend;
+use backend::store::Store;
+use backend::store::postgres::{self, PostgresStore};
 use backend::store::sqlite::SqliteStore;
 use console::{Args, Console, Exit, Failure, Language, Texts, code};
 use keys::{KeyError, KeyModule, SoftKeys};
@@ -109,7 +113,7 @@ struct Made {
     config: PathBuf,
     keys: PathBuf,
     master_key: PathBuf,
-    database: PathBuf,
+    database: String,
 }
 
 /// What `terminal add` prints.
@@ -166,48 +170,78 @@ impl App<'_> {
         }
         if !self.cli.config.exists() {
             console::config::write_default(&self.cli.config, DEFAULT)?;
-        } else if Settings::load(&self.cli.config, []).is_ok_and(|settings| settings.data.database.exists()) {
+        } else if Settings::load(&self.cli.config, []).is_ok_and(|settings| settings.data.database.is_there())
+        {
             return Err(Failure::new(code::CONFIG_EXISTS).with("path", self.cli.config.display()).into());
         }
         let settings = self.settings()?;
         let data = &settings.data;
-        for path in [&data.database, &data.keys] {
-            if path.exists() {
-                return Err(Failure::new(code::CONFIG_EXISTS).with("path", path.display()).into());
+        // Beside other gateways of a server the keys are those of the others, copied.
+        if let Database::File(database) = &data.database {
+            for path in [database, &data.keys] {
+                if path.exists() {
+                    return Err(Failure::new(code::CONFIG_EXISTS).with("path", path.display()).into());
+                }
             }
         }
         let from_environment = self.environment.contains_key(MASTER_KEY_VARIABLE);
         if !from_environment && !data.master_key.exists() {
             write_master_key(&data.master_key)?;
         }
-        // Made here, so that it and what SQLite puts beside it are for their owner's eyes only.
-        private_file(&data.database).map_err(|error| console::config::disk(&data.database, error))?;
+        match &data.database {
+            // Made here, so that it and what SQLite puts beside it are for their owner's eyes only.
+            Database::File(path) => {
+                private_file(path).map_err(|error| console::config::disk(path, error))?;
+            }
+            Database::Server(address) => {
+                let password = self.environment.get(OWNER_PASSWORD_VARIABLE).map(String::as_str);
+                if let Some(owner) = settings.owner(password)? {
+                    let service = settings.server(address, None)?;
+                    postgres::prepare(&owner, &service)
+                        .map_err(|fault| store_failure(&owner.to_string(), &fault))?;
+                }
+            }
+        }
         drop(self.open(&settings)?);
         let made = Made {
             config: self.cli.config.clone(),
             keys: data.keys.clone(),
             master_key: data.master_key.clone(),
-            database: data.database.clone(),
+            database: data.database.to_string(),
         };
         let args = Args::new()
             .with("config", made.config.display())
             .with("master", made.master_key.display())
-            .with("database", made.database.display());
+            .with("database", &made.database);
         let human = self.console.texts().say_with("gateway-init", &args);
         self.console.result("init", &made, &human)?;
         Ok(Exit::Success)
     }
 
+    /// The store, in its file or on its server.
+    fn store(&self, settings: &Settings) -> Result<Box<dyn Store + Send>, Failure> {
+        let database = &settings.data.database;
+        let failed = |fault| store_failure(&database.to_string(), &fault);
+        Ok(match database {
+            Database::File(path) => {
+                let initialising = matches!(self.cli.command, Command::Init { .. });
+                if !initialising && !path.exists() {
+                    return Err(Failure::new(code::GATEWAY_STORE_MISSING).with("path", path.display()));
+                }
+                Box::new(SqliteStore::open(path).map_err(failed)?)
+            }
+            Database::Server(address) => {
+                let password = self.environment.get(DATABASE_PASSWORD_VARIABLE).map(String::as_str);
+                let options = settings.server(address, password)?;
+                Box::new(PostgresStore::open(options).map_err(failed)?)
+            }
+        })
+    }
+
     /// The store and the key module.
     fn open(&self, settings: &Settings) -> Result<(Box<dyn Backend + Send>, Arc<SoftKeys>), Failure> {
-        let path = &settings.data.database;
-        let initialising = matches!(self.cli.command, Command::Init { .. });
-        if !initialising && !path.exists() {
-            return Err(Failure::new(code::GATEWAY_STORE_MISSING).with("path", path.display()));
-        }
         // The store first: whoever holds it may change the key file.
-        let store =
-            SqliteStore::open(path).map_err(|fault| store_failure(&path.display().to_string(), &fault))?;
+        let store = self.store(settings)?;
         let keys = Arc::new(self.keys(settings)?);
         let shared: Arc<dyn KeyModule> = Arc::<SoftKeys>::clone(&keys);
         let engine = Engine::new(store, shared).with_policy(settings.preauthorisation.policy());
@@ -235,7 +269,7 @@ impl App<'_> {
         let (backend, keys) = self.open(settings)?;
         let clock = Clock::new(settings.gateway.zone.0.clone());
         let now = clock.now();
-        let mut desk = Direct::new(backend, clock, settings.data.database.display().to_string());
+        let mut desk = Direct::new(backend, clock, settings.data.database.to_string());
         perform(
             operation,
             &mut Context {
@@ -311,7 +345,7 @@ impl App<'_> {
         })?;
         let heads = settings.heads.wanted().map(|heads| {
             let (queue, keys) = (Arc::clone(server.queue()), Arc::clone(&keys));
-            HeadSchedule::start(heads.clone(), queue, keys, settings.data.database.display().to_string())
+            HeadSchedule::start(heads.clone(), queue, keys, settings.data.database.to_string())
         });
         let heads = heads.transpose()?;
         let control = operations(&settings, &server, &keys, clock)?;
@@ -332,9 +366,8 @@ impl App<'_> {
 
     /// Whether the key file holds what the ledger needs: a ledger may come from a backup, keys never do.
     fn keys_of_the_ledger(&self, settings: &Settings) -> Result<String, Failure> {
-        let path = &settings.data.database;
-        let fault = |fault| store_failure(&path.display().to_string(), &fault);
-        let mut store = SqliteStore::open(path).map_err(fault)?;
+        let fault = |fault| store_failure(&settings.data.database.to_string(), &fault);
+        let mut store = self.store(settings)?;
         let keys = self.keys(settings)?;
         let (issuers, terminals) = ops::without_keys(&mut store, &keys).map_err(fault)?;
         let missing = [issuers, terminals].concat();
@@ -350,7 +383,12 @@ impl App<'_> {
     /// `restore`: only where no gateway runs and no ledger is.
     fn restore(&mut self, file: &Path) -> anyhow::Result<Exit> {
         let settings = self.settings()?;
-        let database = &settings.data.database;
+        let Database::File(database) = &settings.data.database else {
+            let failure = Failure::new(code::GATEWAY_VALUE).with("what", "data.database");
+            let failure = failure.with("name", &settings.data.database);
+            let reason = "a ledger on a server is restored by PostgreSQL's own tools; into a file a backup of it can be";
+            return Err(failure.with("reason", reason).into());
+        };
         if control::ask(&settings.data.control, &Operation::Ping)?.is_some() {
             return Err(Failure::new(code::GATEWAY_RESTORE_LEDGER).with("path", database.display()).into());
         }
@@ -376,7 +414,7 @@ impl App<'_> {
                 checks.push(check("running gateway", Ok(detail)));
             }
             Ok(_) => {
-                let store = self.open(&settings).map(|_| settings.data.database.display().to_string());
+                let store = self.open(&settings).map(|_| settings.data.database.to_string());
                 let opened = store.is_ok();
                 checks.push(check("database and keys", store));
                 if opened {
@@ -444,7 +482,7 @@ fn operations(
     let queue = Arc::clone(server.queue());
     let (access, switch) = (server.access().clone(), Arc::clone(server.switch()));
     let (keys, settings_of) = (Arc::clone(keys), settings.clone());
-    let path = settings.data.database.display().to_string();
+    let path = settings.data.database.to_string();
     Control::listen(
         &settings.data.control,
         Arc::new(move |operation| {

@@ -2,6 +2,8 @@
 
 use crate::access::Limits;
 use backend::Policy;
+use backend::store::GatewayNo;
+use backend::store::postgres::{Address, Options};
 use console::{Failure, code};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de};
@@ -13,6 +15,10 @@ use std::time::Duration;
 pub const DEFAULT: &str = include_str!("default.toml");
 /// Prefix of environment variables that override keys.
 pub const ENVIRONMENT_PREFIX: &str = "TAPLINE_GATEWAY";
+/// The variable that may hold the password of the database's role.
+pub const DATABASE_PASSWORD_VARIABLE: &str = "TAPLINE_DATABASE_PASSWORD";
+/// The variable that may hold the password of the owner of the database's schema.
+pub const OWNER_PASSWORD_VARIABLE: &str = "TAPLINE_DATABASE_OWNER_PASSWORD";
 /// The variable that may hold the master key.
 pub const MASTER_KEY_VARIABLE: &str = "TAPLINE_MASTER_KEY";
 
@@ -24,6 +30,9 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     /// Its files.
     pub data: DataSettings,
+    /// The database's server, if it is on one.
+    #[serde(default)]
+    pub postgres: PostgresSettings,
     /// Limits of connections.
     #[serde(default)]
     pub limits: LimitSettings,
@@ -75,12 +84,75 @@ impl<'de> Deserialize<'de> for Zone {
     }
 }
 
+/// Where the ledger is kept.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// In a file, by this gateway alone.
+    File(PathBuf),
+    /// On a PostgreSQL server, by several gateways.
+    Server(Address),
+}
+
+impl std::fmt::Display for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Server(address) => address.fmt(f),
+        }
+    }
+}
+
+impl Database {
+    /// Whether there is one already, as far as this machine's files tell.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        matches!(self, Self::File(path) if path.exists())
+    }
+}
+
+impl<'de> Deserialize<'de> for Database {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(source)?;
+        if !Address::is_meant(&text) {
+            return Ok(Self::File(PathBuf::from(text)));
+        }
+        address(&text).map(Self::Server).map_err(de::Error::custom)
+    }
+}
+
+/// An address without a password: configuration is read by more people than passwords are.
+fn address(url: &str) -> Result<Address, &'static str> {
+    let address = Address::parse(url)?;
+    if address.has_password() {
+        return Err(
+            "the password belongs into postgres.password_file or the variable TAPLINE_DATABASE_PASSWORD",
+        );
+    }
+    Ok(address)
+}
+
+/// `[postgres]`: for a database on a server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PostgresSettings {
+    gateway: u16,
+    password_file: String,
+    owner: String,
+    wait_s: u32,
+}
+
+impl Default for PostgresSettings {
+    fn default() -> Self {
+        Self { gateway: 1, password_file: String::new(), owner: String::new(), wait_s: 5 }
+    }
+}
+
 /// `[data]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSettings {
     /// The database.
-    pub database: PathBuf,
+    pub database: Database,
     /// The key file.
     pub keys: PathBuf,
     /// The master key's file.
@@ -206,16 +278,67 @@ impl Settings {
         let mut settings: Self = console::config::load(path, ENVIRONMENT_PREFIX, environment)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let data = &mut settings.data;
-        for path in [&mut data.database, &mut data.keys, &mut data.master_key, &mut data.control] {
+        for path in [&mut data.keys, &mut data.master_key, &mut data.control] {
             *path = folder.join(&*path);
         }
         if settings.heads.wanted().is_some() {
             settings.heads.file = folder.join(&settings.heads.file);
         }
+        if let Database::File(path) = &mut data.database {
+            *path = folder.join(&*path);
+        }
+        let password_file = &mut settings.postgres.password_file;
+        if !password_file.is_empty() {
+            *password_file = folder.join(&*password_file).display().to_string();
+        }
         if settings.gateway.public.is_empty() {
             settings.gateway.public = settings.gateway.listen.to_string();
         }
         Ok(settings)
+    }
+
+    /// The server of the database as this gateway opens it; its password from the environment if it is there, else from its file.
+    ///
+    /// # Errors
+    /// The gateway's number is out of range, or the file cannot be read.
+    pub fn server(&self, address: &Address, password: Option<&str>) -> Result<Options, Failure> {
+        let number = self.postgres.gateway;
+        let gateway = GatewayNo::new(number).ok_or_else(|| {
+            let most = GatewayNo::MAX.number();
+            let failure =
+                Failure::new(code::GATEWAY_VALUE).with("what", "postgres.gateway").with("name", number);
+            failure.with("reason", format!("a gateway's number is 0 to {most}"))
+        })?;
+        let file = Path::new(&self.postgres.password_file);
+        let address = match password {
+            Some(password) => address.clone().with_password(password.as_bytes()),
+            None if file.as_os_str().is_empty() => address.clone(),
+            None => {
+                let text = std::fs::read_to_string(file).map(zeroize::Zeroizing::new);
+                let text = text.map_err(|error| console::config::disk(file, error))?;
+                address.clone().with_password(text.trim_end_matches(['\r', '\n']).as_bytes())
+            }
+        };
+        let wait = Duration::from_secs(self.postgres.wait_s.clamp(1, 60).into());
+        Ok(Options { address, gateway, wait })
+    }
+
+    /// The owner of the database's schema, if one is named, with the password from the environment.
+    ///
+    /// # Errors
+    /// It is no address.
+    pub fn owner(&self, password: Option<&str>) -> Result<Option<Address>, Failure> {
+        if self.postgres.owner.is_empty() {
+            return Ok(None);
+        }
+        let owner = address(&self.postgres.owner).map_err(|reason| {
+            let failure = Failure::new(code::GATEWAY_VALUE).with("what", "postgres.owner").with("name", "");
+            failure.with("reason", reason)
+        })?;
+        Ok(Some(match password {
+            Some(password) => owner.with_password(password.as_bytes()),
+            None => owner,
+        }))
     }
 
     /// The master key: from the environment if it is there, else from its file.
@@ -244,13 +367,39 @@ mod tests {
         let path = folder.path().join("posp-gateway.toml");
         console::config::write_default(&path, DEFAULT).unwrap();
         let settings = Settings::load(&path, []).unwrap();
-        assert_eq!(settings.data.database, folder.path().join("gateway.db"));
+        assert_eq!(
+            settings.data.database.to_string(),
+            folder.path().join("gateway.db").display().to_string()
+        );
         assert_eq!(settings.gateway.public, "127.0.0.1:8583");
         assert_eq!(settings.limits.limits(), Limits::default());
         assert_eq!(settings.preauthorisation.policy(), Policy::default());
         assert_eq!(settings.log.filter, LogSettings::default().filter);
         let environment = [("TAPLINE_GATEWAY__GATEWAY__LISTEN".to_owned(), "127.0.0.1:9000".to_owned())];
         assert_eq!(Settings::load(&path, environment).unwrap().gateway.public, "127.0.0.1:9000");
+    }
+
+    #[test]
+    fn a_database_on_a_server_is_named_without_its_password_and_refused_with_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("posp-gateway.toml");
+        console::config::write_default(&path, DEFAULT).unwrap();
+        let load = |url: &str| {
+            Settings::load(&path, [("TAPLINE_GATEWAY__DATA__DATABASE".to_owned(), url.to_owned())])
+        };
+        let settings = load("postgresql://tapline@db1,db2/ledger").unwrap();
+        assert_eq!(settings.data.database.to_string(), "postgresql://tapline@db1,db2/ledger");
+        let Database::Server(address) = &settings.data.database else { panic!("a server") };
+        let options = settings.server(address, Some("a secret")).unwrap();
+        assert!(!format!("{options:?} {settings:?}").contains("a secret"));
+        for wrong in [
+            "postgresql://tapline:hunter2@db/ledger",
+            "postgresql://tapline@db/ledger?sslmode=require",
+            "postgresql://db/ledger",
+        ] {
+            let failure = load(wrong).unwrap_err();
+            assert!(!failure.to_string().contains("hunter2"), "{failure}");
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod privacy;
 mod refunds;
 #[path = "../../posp-gateway/backend/src/suite/search.rs"]
 mod search;
+#[expect(dead_code, reason = "what only the tests of copies use")]
 #[path = "../../posp-gateway/backend/src/suite/world.rs"]
 mod world;
 

@@ -290,7 +290,11 @@ pub fn store_failure(path: &str, fault: &StoreFault) -> Failure {
     let code = match fault {
         StoreFault::Full => code::DISK_FULL,
         StoreFault::ReadOnly => code::DISK_READ_ONLY,
+        StoreFault::InUse if path.starts_with("postgresql://") => code::GATEWAY_NUMBER_IN_USE,
         StoreFault::InUse => code::GATEWAY_STORE_IN_USE,
+        StoreFault::Older { .. } => code::GATEWAY_STORE_OLDER,
+        StoreFault::Away(_) => code::GATEWAY_DATABASE_AWAY,
+        StoreFault::Refused(_) => code::GATEWAY_DATABASE_REFUSED,
         StoreFault::Newer { .. } => code::GATEWAY_STORE_NEWER,
         StoreFault::Damaged { .. } => code::GATEWAY_STORE_DAMAGED,
         _ => code::GATEWAY_STORE_FAILED,

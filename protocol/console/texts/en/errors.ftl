@@ -202,6 +202,14 @@ simulator-control-taken = The control socket { $path } cannot be opened.
 simulator-control-away = No simulator answers at { $path }.
     .next = Start one with “card-applet-sim run --control { $path } …”.
 
+gateway-database-away = The database { $path } is away: { $reason }
+    .next = Start the server, or free connections on it. A running gateway goes on by itself once it answers; terminals repeat what was refused.
+gateway-database-refused = The database { $path } does not let the gateway in: { $reason }
+    .next = Check role, password (TAPLINE_DATABASE_PASSWORD or postgres.password_file) and the name of the database.
+gateway-store-older = The database { $path } must be brought forward first: { $reason }
+    .next = Run “posp-gateway init” with postgres.owner set; beforehand stop the gateways and make a backup.
+gateway-number-in-use = Another process works on { $path } under this gateway's number.
+    .next = Give every gateway a postgres.gateway of its own. After a crash wait until the server has ended the old session (half a minute).
 gateway-store-in-use = The database { $path } is in use by another process.
     .next = Stop the other gateway, or reach it through its control socket (data.control in the configuration).
 gateway-store-failed = The database { $path } failed: { $reason }

@@ -202,6 +202,14 @@ simulator-control-taken = 无法打开控制套接字 { $path }。
 simulator-control-away = { $path } 处没有模拟器应答。
     .next = 请用“card-applet-sim run --control { $path } …”启动。
 
+gateway-database-away = 数据库 { $path } 不可用：{ $reason }
+    .next = 请启动服务器，或释放其连接。服务器恢复应答后，运行中的网关自行继续；被拒的交易由终端重发。
+gateway-database-refused = 数据库 { $path } 拒绝网关登录：{ $reason }
+    .next = 请检查角色、口令（TAPLINE_DATABASE_PASSWORD 或 postgres.password_file）和数据库名。
+gateway-store-older = 数据库 { $path } 须先升级：{ $reason }
+    .next = 请先停止各网关并备份，再设置 postgres.owner 后运行“posp-gateway init”。
+gateway-number-in-use = 另一个进程正以本网关的编号使用 { $path }。
+    .next = 请为每个网关设置各自的 postgres.gateway。崩溃之后请等服务器结束旧会话（约半分钟）。
 gateway-store-in-use = 数据库 { $path } 正被另一个进程使用。
     .next = 请停止另一个网关，或通过其控制套接字操作（配置中的 data.control）。
 gateway-store-failed = 数据库 { $path } 出错：{ $reason }

@@ -108,6 +108,12 @@ impl Address {
         self
     }
 
+    /// Whether it holds a password.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
+
     /// The role that connects.
     #[must_use]
     pub fn user(&self) -> &str {

@@ -1,0 +1,442 @@
+//! Several gateways' stores on one PostgreSQL: the same message at once, a server that stops, crashes and comes back, what a role may do,
+//! schemas of other versions, and a server that does not let us in.
+#![cfg(test)]
+
+use backend::Engine;
+use backend::accounts::chart::{Book, FundingKind, FundingNumber};
+use backend::api::{
+    Answer, AnswerBody, Backend, ContentDigest, HostAnswer, HostBody, HostRequest, Identity, PayerToken,
+    Query, Report, Request,
+};
+use backend::report::AuditReport;
+use backend::store::postgres::{Address, Options, PostgresStore, prepare};
+use backend::store::{Key, Record, Store, StoreFault};
+use keys::{KeyModule, SoftKeys};
+use protocol::ids::{BatchNo, Stan};
+use protocol::iso8583::typed::ResponseCode;
+use protocol::money::Amount;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+use tests::acquirer::{ACQUIRER, CURRENCY, clock, merchant_id, pan, register, terminal_id};
+use tests::postgres::{OWNER, PASSWORD, SERVICE, Server, Stop};
+
+const MONEY: u64 = 1 << 40;
+
+fn keys() -> Arc<SoftKeys> {
+    let keys = SoftKeys::in_memory(Box::new(|out| {
+        out.fill(0x5A);
+        Ok(())
+    }));
+    Arc::new(keys.unwrap())
+}
+
+struct Gateway {
+    engine: Engine<PostgresStore>,
+    keys: Arc<SoftKeys>,
+}
+
+impl Gateway {
+    fn open(server: &Server, database: &str, number: u16) -> Self {
+        let keys = keys();
+        let shared: Arc<dyn KeyModule> = Arc::<SoftKeys>::clone(&keys);
+        Self { engine: Engine::new(server.store(database, number), shared), keys }
+    }
+
+    /// With `terminals` and `payers` registered.
+    fn first(server: &Server, database: &str, terminals: u32, payers: u32) -> Self {
+        let mut gateway = Self::open(server, database, 1);
+        register(&mut gateway.engine, &*gateway.keys, terminals, payers, MONEY);
+        gateway
+    }
+
+    fn purchase(&self, terminal: u32, trace: u32, payer: u32, minor: u64) -> HostRequest {
+        let identity = Identity {
+            acquirer: ACQUIRER,
+            terminal: terminal_id(terminal),
+            merchant: merchant_id(terminal),
+            batch: BatchNo(1),
+            trace: Stan(trace),
+        };
+        let payer = PayerToken(self.keys.pan_token(pan(payer).as_bytes()).unwrap());
+        let body = HostBody::Purchase { payer, amount: Amount::new(minor, CURRENCY) };
+        HostRequest { identity, digest: ContentDigest([trace as u8; 16]), body }
+    }
+
+    fn ask(&mut self, requests: &[HostRequest]) -> Result<Vec<HostAnswer>, StoreFault> {
+        let batch: Vec<Request> = requests.iter().cloned().map(Request::Host).collect();
+        let answers = self.engine.execute(clock().now(), &batch)?;
+        Ok(answers
+            .into_iter()
+            .map(|answer| match answer {
+                Answer::Host(answer) => answer,
+                Answer::Admin(_) => panic!("a terminal's answer"),
+            })
+            .collect())
+    }
+
+    fn held(&mut self, payer: u32) -> u64 {
+        let account = Book::Funding(FundingKind::Bank, FundingNumber(payer.into())).id(CURRENCY);
+        self.engine.store().begin().unwrap();
+        match self.engine.store().get(&Key::Account(account)).unwrap() {
+            Some(Record::Account(account)) => account.running.debits_pending,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn audit(&mut self) -> AuditReport {
+        match self.engine.query(&Query::Audit).unwrap() {
+            Report::Audit(report) => *report,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn one_message_at_three_gateways_at_once_is_booked_once_and_answered_the_same() {
+    const ROUNDS: u32 = 40;
+    let server = Server::start(&[]);
+    let database = server.database();
+    let first = Gateway::first(&server, &database, 1, 2);
+    let gateways = [first, Gateway::open(&server, &database, 2), Gateway::open(&server, &database, 900)];
+    let together = Arc::new(Barrier::new(gateways.len()));
+    let threads: Vec<_> = gateways
+        .into_iter()
+        .map(|mut gateway| {
+            let together = Arc::clone(&together);
+            std::thread::spawn(move || {
+                let mut answers = Vec::new();
+                for trace in 1..=ROUNDS {
+                    let request = gateway.purchase(1, trace, 1 + trace % 2, 10);
+                    together.wait();
+                    answers.push(gateway.ask(&[request]).unwrap().remove(0));
+                }
+                (gateway, answers)
+            })
+        })
+        .collect();
+    let mut all: Vec<(Gateway, Vec<HostAnswer>)> =
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    for round in 0..ROUNDS as usize {
+        let answers: Vec<&HostAnswer> = all.iter().map(|(_, answers)| &answers[round]).collect();
+        assert_eq!(answers.iter().filter(|answer| !answer.repeat).count(), 1, "decided once");
+        for answer in &answers {
+            assert_eq!(answer.code, ResponseCode::APPROVED);
+            let (one, other) = (answers[0], *answer);
+            assert_eq!((one.reference, one.authorisation), (other.reference, other.authorisation));
+            assert_eq!((one.moment, &one.body), (other.moment, &other.body));
+        }
+    }
+    let gateway = &mut all[2].0;
+    assert_eq!(gateway.held(1) + gateway.held(2), u64::from(ROUNDS) * 10, "booked once");
+    let report = gateway.audit();
+    assert_eq!((report.exceptions.as_slice(), report.transactions), (&[][..], ROUNDS.into()));
+    assert!(report.heads.len() >= 2, "a chain for each gateway that decided");
+}
+
+#[test]
+fn gateways_that_fight_over_one_payer_never_overdraw_it_and_all_come_through() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let mut first = Gateway::first(&server, &database, 3, 1);
+    let limit = first.purchase(1, 1, 1, MONEY - 1_000);
+    assert_eq!(first.ask(&[limit]).unwrap()[0].code, ResponseCode::APPROVED, "1000 are left");
+    let gateways = [first, Gateway::open(&server, &database, 2), Gateway::open(&server, &database, 3)];
+    let threads: Vec<_> = gateways
+        .into_iter()
+        .zip(1u32..)
+        .map(|(mut gateway, terminal)| {
+            std::thread::spawn(move || {
+                let mut approved = 0;
+                for batch in 0..20u32 {
+                    let requests: Vec<HostRequest> =
+                        (0..5).map(|n| gateway.purchase(terminal, 2 + batch * 5 + n, 1, 10)).collect();
+                    for answer in gateway.ask(&requests).unwrap() {
+                        match answer.code {
+                            ResponseCode::APPROVED => approved += 1,
+                            code => assert_eq!(code, ResponseCode::FUNDS),
+                        }
+                    }
+                }
+                (gateway, approved)
+            })
+        })
+        .collect();
+    let mut all: Vec<(Gateway, u64)> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    assert_eq!(all.iter().map(|(_, approved)| approved).sum::<u64>(), 100, "300 asked, money for 100");
+    assert_eq!(all[0].0.held(1), MONEY);
+    assert_eq!(all[0].0.audit().exceptions, []);
+}
+
+/// A terminal at one gateway: pays, and repeats what was not answered, until it is told to stop.
+fn work(mut gateway: Gateway, terminal: u32, stop: &AtomicBool) -> (Gateway, HashMap<u32, HostAnswer>, u32) {
+    let (mut told, mut refusals, mut trace) = (HashMap::new(), 0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        let requests: Vec<HostRequest> =
+            (1..=20).map(|n| gateway.purchase(terminal, trace + n, 1 + (trace + n) % 10, 7)).collect();
+        loop {
+            match gateway.ask(&requests) {
+                Ok(answers) => {
+                    for (n, answer) in (1..).zip(answers) {
+                        assert_eq!(answer.code, ResponseCode::APPROVED);
+                        told.insert(trace + n, answer);
+                    }
+                    break;
+                }
+                Err(StoreFault::Away(_) | StoreFault::InUse | StoreFault::Conflict) => {
+                    refusals += 1;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(fault) => panic!("{fault}"),
+            }
+        }
+        trace += 20;
+    }
+    (gateway, told, refusals)
+}
+
+#[test]
+fn a_server_that_stops_crashes_and_is_killed_under_load_loses_and_doubles_nothing() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let first = Gateway::first(&server, &database, 2, 10);
+    let second = Gateway::open(&server, &database, 2);
+    let stop = Arc::new(AtomicBool::new(false));
+    let threads: Vec<_> = [(first, 1), (second, 2)]
+        .into_iter()
+        .map(|(gateway, terminal)| {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || work(gateway, terminal, &stop))
+        })
+        .collect();
+    for how in [Stop::Fast, Stop::Immediate, Stop::Kill, Stop::Immediate, Stop::Fast, Stop::Kill] {
+        std::thread::sleep(Duration::from_millis(700));
+        server.stop(how);
+        std::thread::sleep(Duration::from_millis(100));
+        server.resume();
+    }
+    std::thread::sleep(Duration::from_millis(700));
+    stop.store(true, Ordering::Relaxed);
+    let mut all: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let told: usize = all.iter().map(|(_, told, _)| told.len()).sum();
+    assert!(told > 200, "only {told} were answered");
+    let held: u64 = (1..=10).map(|payer| all[0].0.held(payer)).sum();
+    assert_eq!(held, told as u64 * 7, "every answer is in the books once, and nothing else");
+    let report = all[0].0.audit();
+    assert_eq!((report.exceptions.as_slice(), report.transactions), (&[][..], told as u64));
+    // A repeat is answered as before, by the other gateway too.
+    let (trace, before) = all[0].1.iter().next().map(|(trace, answer)| (*trace, answer.clone())).unwrap();
+    let again = all[0].0.purchase(1, trace, 1 + trace % 10, 7);
+    let again = all[1].0.ask(&[again]).unwrap().remove(0);
+    assert_eq!(again, HostAnswer { repeat: true, ..HostAnswer { repeat: true, ..before } });
+}
+
+#[test]
+fn while_the_server_is_away_requests_are_refused_in_time_and_taken_again_afterwards() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let mut gateway = Gateway::first(&server, &database, 1, 1);
+    server.stop(Stop::Fast);
+    let request = gateway.purchase(1, 1, 1, 5);
+    let began = Instant::now();
+    assert!(matches!(gateway.ask(&[request.clone()]), Err(StoreFault::Away(_))));
+    let (first, began) = (began.elapsed(), Instant::now());
+    assert!(matches!(gateway.ask(&[request.clone()]), Err(StoreFault::Away(_))));
+    assert!(began.elapsed() < first, "the second does not wait again");
+    server.resume();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let answer = loop {
+        match gateway.ask(std::slice::from_ref(&request)) {
+            Ok(mut answers) => break answers.remove(0),
+            Err(fault) => assert!(Instant::now() < deadline, "{fault}"),
+        }
+    };
+    assert_eq!((answer.code, answer.repeat), (ResponseCode::APPROVED, false));
+    assert_eq!(gateway.held(1), 5);
+}
+
+#[test]
+fn psql_reads_balances_and_neither_the_gateways_role_nor_the_owner_changes_postings() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let mut gateway = Gateway::first(&server, &database, 1, 1);
+    let buy = gateway.purchase(1, 1, 1, 123);
+    gateway.ask(&[buy]).unwrap();
+    let balance =
+        "SELECT credits_posted - debits_posted - debits_pending FROM tapline.accounts WHERE flags = 1";
+    let output = server.psql(SERVICE, &database, balance);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), (MONEY - 123).to_string());
+    for sql in [
+        "UPDATE tapline.transfers SET amount = 1",
+        "DELETE FROM tapline.transfers",
+        "TRUNCATE tapline.transfers CASCADE",
+        "UPDATE tapline.links SET hash = ''",
+        "DELETE FROM tapline.links",
+        "UPDATE tapline.transactions SET amount = 1",
+        "UPDATE tapline.transactions SET code = '05'",
+        "DELETE FROM tapline.transactions",
+        "DELETE FROM tapline.claims",
+    ] {
+        for role in [SERVICE, OWNER] {
+            let output = server.psql(role, &database, sql);
+            assert!(!output.status.success(), "{role} may {sql}");
+        }
+    }
+    for sql in [
+        "DELETE FROM tapline.accounts",
+        "UPDATE tapline.accounts SET currency = 1",
+        "DELETE FROM tapline.holds",
+        "UPDATE tapline.schema SET version = 2",
+        "CREATE TABLE tapline.mine (a int)",
+        "ALTER TABLE tapline.transfers DISABLE TRIGGER ALL",
+        "DROP TABLE tapline.transfers",
+    ] {
+        let output = server.psql(SERVICE, &database, sql);
+        assert!(!output.status.success(), "{SERVICE} may {sql}");
+    }
+    // Whatever a program believes, the database itself keeps a payer's limit.
+    let overdraw = "UPDATE tapline.accounts SET debits_posted = credits_posted + 1 WHERE flags = 1";
+    let output = server.psql(SERVICE, &database, overdraw);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("check constraint"));
+    assert_eq!(gateway.audit().exceptions, []);
+}
+
+#[test]
+fn a_change_behind_the_gateways_backs_is_found_by_the_audit() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let mut gateway = Gateway::first(&server, &database, 1, 1);
+    let mut second = Gateway::open(&server, &database, 2);
+    for (trace, gateway) in [(1, &mut gateway), (2, &mut second)] {
+        let buy = gateway.purchase(1, trace, 1, 123);
+        gateway.ask(&[buy]).unwrap();
+    }
+    assert_eq!(gateway.audit().exceptions, []);
+    server.sql(
+        &database,
+        "ALTER TABLE tapline.transfers DISABLE TRIGGER ALL; UPDATE tapline.transfers SET amount = 124 WHERE seq > 1::bigint << 49",
+    );
+    let found = format!("{:?}", gateway.audit().exceptions);
+    assert!(found.contains("BrokenLink(CommitNo(562949953421313))"), "{found}");
+    assert!(found.contains("Balance"), "{found}");
+}
+
+#[test]
+fn every_table_has_its_distribution_key_in_its_primary_key() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let tables = server.sql(
+        &database,
+        "SELECT c.relname, split_part(split_part(obj_description(c.oid), 'distribution: ', 2), ' ', 1),
+                (SELECT string_agg(a.attname, ',') FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
+                 WHERE i.indrelid = c.oid AND i.indisprimary)
+         FROM pg_class c WHERE c.relnamespace = 'tapline'::regnamespace AND c.relkind = 'r' ORDER BY 1",
+    );
+    assert!(tables.lines().count() > 20, "{tables}");
+    for line in tables.lines() {
+        let columns: Vec<&str> = line.split('|').collect();
+        let [table, distribution, key] = columns.as_slice() else { panic!("{line}") };
+        let is_reference = *distribution == "reference" && *table != "arrivals";
+        assert!(is_reference || key.split(',').any(|column| column == *distribution), "{line}");
+    }
+}
+
+#[test]
+fn other_schemas_are_refused_until_their_owner_brings_them_forward() {
+    let server = Server::start(&[]);
+    let empty = server.empty();
+    let options = server.options(&empty, 1);
+    let older = |found| Some(StoreFault::Older { found, known: 1 });
+    assert_eq!(PostgresStore::open(options.clone()).err(), older(0));
+    prepare(&server.address(OWNER, &empty), &options).unwrap();
+    prepare(&server.address(OWNER, &empty), &options).expect("again does nothing");
+    assert_eq!(PostgresStore::open(options.clone()).map(|_| ()), Ok(()));
+    server.sql(&empty, "UPDATE tapline.schema SET version = 2");
+    let newer = Some(StoreFault::Newer { found: 2, known: 1 });
+    assert_eq!(PostgresStore::open(options.clone()).err(), newer);
+    assert_eq!(prepare(&server.address(OWNER, &empty), &options).err(), newer);
+}
+
+#[test]
+fn a_ledger_of_schema_1_opens_and_proves_itself() {
+    let server = Server::start(&[]);
+    let database = server.empty();
+    let dump = include_str!("../../posp-gateway/backend/src/store/postgres/fixtures/schema-1.sql");
+    let loaded = server.psql(OWNER, &database, dump);
+    assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+    prepare(&server.address(OWNER, &database), &server.options(&database, 1)).unwrap();
+    let mut gateway = Gateway::open(&server, &database, 1);
+    let report = gateway.audit();
+    assert_eq!((report.exceptions.as_slice(), report.transactions), (&[][..], 2));
+    let (bought, new) = (gateway.purchase(1, 1, 1, 123), gateway.purchase(1, 3, 1, 1));
+    let answers = gateway.ask(&[bought, new]).unwrap();
+    assert_eq!(answers.iter().map(|answer| answer.repeat).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(gateway.audit().exceptions, []);
+}
+
+#[test]
+fn a_server_that_does_not_let_us_in_is_told_apart_from_one_that_is_away() {
+    let server = Server::start(&["-c", "max_connections=8"]);
+    let database = server.database();
+    let over_tcp = |database: &str, password: &str| {
+        let address = Address::parse(&server.tcp_url(SERVICE, database)).unwrap();
+        let address = address.with_password(password.as_bytes());
+        Options { address, wait: Duration::from_millis(300), ..server.options(database, 1) }
+    };
+    assert_eq!(PostgresStore::open(over_tcp(&database, PASSWORD)).map(|_| ()), Ok(()));
+    let refused = |options| match PostgresStore::open(options) {
+        Err(StoreFault::Refused(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    let why = refused(over_tcp(&database, "hunter2"));
+    assert!(why.contains("password authentication failed") && !why.contains("hunter2"), "{why}");
+    assert!(refused(over_tcp("nothing", PASSWORD)).contains("\"nothing\" does not exist"));
+
+    let first = server.store(&database, 1);
+    assert_eq!(PostgresStore::open(over_tcp(&database, PASSWORD)).err(), Some(StoreFault::InUse));
+    drop(first);
+
+    let others: Vec<_> = (10..20)
+        .map_while(|number| {
+            let wait = Duration::from_millis(10);
+            PostgresStore::open(Options { wait, ..server.options(&database, number) }).ok()
+        })
+        .collect();
+    assert!(others.len() >= 4, "{} sessions", others.len());
+    match PostgresStore::open(over_tcp(&database, PASSWORD)) {
+        Err(StoreFault::Away(why)) => assert!(why.contains("max_connections"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    drop(others);
+
+    let mut gateway = Gateway::first(&server, &database, 1, 1);
+    server.sql(&database, &format!("ALTER DATABASE {database} SET default_transaction_read_only = on"));
+    server.stop(Stop::Fast);
+    server.resume();
+    let request = gateway.purchase(1, 1, 1, 5);
+    assert!(matches!(gateway.ask(&[request.clone()]), Err(StoreFault::Away(_))), "as a standby would");
+    server.sql("postgres", &format!("ALTER DATABASE {database} SET default_transaction_read_only = off"));
+    let answer = gateway.ask(&[request]).unwrap().remove(0);
+    assert_eq!((answer.code, answer.body), (ResponseCode::APPROVED, AnswerBody::None));
+}
+
+#[test]
+fn a_copy_of_a_shared_ledger_opens_in_the_embedded_store_and_proves_itself() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let mut gateway = Gateway::first(&server, &database, 1, 1);
+    let mut second = Gateway::open(&server, &database, 2);
+    for (trace, gateway) in [(1, &mut gateway), (2, &mut second)] {
+        let buy = gateway.purchase(1, trace, 1, 123);
+        gateway.ask(&[buy]).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("copy");
+    gateway.engine.store().copy_to(&file).unwrap();
+    let shared: Arc<dyn KeyModule> = keys();
+    let mut copy = Engine::new(backend::store::sqlite::SqliteStore::open(&file).unwrap(), shared);
+    let Report::Audit(report) = copy.query(&Query::Audit).unwrap() else { panic!("an audit") };
+    assert_eq!((report.exceptions.as_slice(), report.transactions), (&[][..], 2));
+    assert_eq!(report.heads, gateway.audit().heads);
+}
