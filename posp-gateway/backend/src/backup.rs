@@ -272,12 +272,17 @@ pub struct AfterRestore {
 /// Makes sure that nothing that the gateway may have given out after the backup is given out a second time: retrieval references, batch
 /// numbers of terminals without an open batch, versions of the deny list. The chain says so in a link of its own.
 ///
-/// How many transactions there were since nobody knows; ten thousand for every second are more than there can have been.
+/// Each gateway of a shared store does so for its own numbers, before it serves. How many transactions there were since nobody knows; ten thousand for every second are more than there can have been.
 ///
 /// # Errors
 /// The store failed.
 pub fn after_restore<S: Store>(store: &mut S, now: Wall) -> Result<AfterRestore, StoreFault> {
     let heads = store.heads();
+    if heads.link.is_none() {
+        // This gateway has given out nothing, here or before.
+        let (from, to) = (heads.transaction, heads.transaction);
+        return Ok(AfterRestore { of: heads.at, from, to });
+    }
     let seconds = u64::try_from(now.0.saturating_sub(heads.at.0.max(0)) / 1_000).unwrap_or(0);
     let skip = seconds.saturating_mul(TRANSACTIONS_PER_SECOND).max(SKIP_MIN);
     let (from, to) = (heads.transaction, TransactionSeq(heads.transaction.0.saturating_add(skip)));

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Every record, kind after kind.
-fn all<S: Store>(store: &mut S) -> Vec<Record> {
+pub(super) fn all<S: Store>(store: &mut S) -> Vec<Record> {
     let mut records = Vec::new();
     for kind in Kind::ALL {
         let collect = &mut |record| {
@@ -29,7 +29,7 @@ fn all<S: Store>(store: &mut S) -> Vec<Record> {
 }
 
 /// A day that leaves records of nearly every kind: a closed batch and an open one, loads in every state, a fork, open items, limits.
-fn day<S: Store>(world: &mut World<S>) -> TestCard {
+pub(super) fn day<S: Store>(world: &mut World<S>) -> TestCard {
     world.fund(50_000, 1);
     let buy = |minor| HostBody::Purchase { payer: PAYER, amount: cny(minor) };
     let limit = Limit {

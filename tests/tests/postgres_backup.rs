@@ -1,0 +1,66 @@
+//! Backups of a shared store: out of PostgreSQL into the sealed form and back into another database, every record as it was.
+#![cfg(test)]
+
+use backend::store::memory::MemoryStore;
+use backend::store::sqlite::SqliteStore;
+use backend::{Engine, accounts, api, audit, backup, report, store};
+use tests::postgres::Server;
+
+#[expect(dead_code, reason = "what it says of a store of its own is said there")]
+#[path = "../../posp-gateway/backend/src/suite/backup.rs"]
+mod copies;
+#[expect(dead_code, reason = "the world of the whole suite")]
+#[path = "../../posp-gateway/backend/src/suite/world.rs"]
+mod world;
+
+use api::Backend;
+use store::Store;
+
+/// The gateway of these tests on the shared store.
+const GATEWAY: u16 = 3;
+
+#[test]
+fn a_ledger_goes_from_postgresql_into_a_backup_and_back_with_every_record() {
+    let server = Server::start(&[]);
+    let (first, second) = (server.database(), server.database());
+    let mut world = world::World::new(server.store(&first, GATEWAY));
+    copies::day(&mut world);
+    let report = world.audit();
+    assert_eq!(report.exceptions, []);
+    let original = copies::all(world.engine.store());
+
+    let folder = tempfile::tempdir().unwrap();
+    let (copy, file, out) =
+        (folder.path().join("copy"), folder.path().join("ledger.tlb"), folder.path().join("out"));
+    world.engine.copy_to(&copy).unwrap();
+    backup::seal(&copy, &file).unwrap();
+    backup::open(&file, &out).unwrap();
+    let mut sealed = SqliteStore::open(&out).unwrap();
+    assert_eq!(copies::all(&mut sealed), original);
+    assert_eq!(audit::run(&mut sealed).unwrap(), report, "the copy is audited without a server");
+
+    let mut target = server.store(&second, GATEWAY);
+    backup::copy(&mut sealed, &mut target).unwrap();
+    drop(target);
+    let mut target = server.store(&second, GATEWAY);
+    assert_eq!(copies::all(&mut target), original);
+    assert_eq!(audit::run(&mut target).unwrap(), report);
+    assert_eq!(target.heads(), world.engine.store().heads());
+    assert!(backup::copy(&mut sealed, &mut target).is_err(), "a ledger is never overwritten");
+
+    // The gateway goes on there, and gives out no number that it may have given out since.
+    let now = world.now().wall;
+    let after = backup::after_restore(&mut target, now).unwrap();
+    drop(target);
+    let keys = std::sync::Arc::<keys::SoftKeys>::clone(&world.keys);
+    let mut world = world.over(Engine::new(server.store(&second, GATEWAY), keys));
+    let buy = api::HostBody::Purchase { payer: world::PAYER, amount: world::cny(1) };
+    let reference = world.send(buy).reference.unwrap();
+    assert!(api::transaction_of(reference).unwrap() >= after.to);
+    let report = world.audit();
+    assert_eq!((report.exceptions, report.skipped.len()), (vec![], 1));
+    // From a store of its own into the shared one as well.
+    let mut memory = MemoryStore::new();
+    backup::copy(&mut sealed, &mut memory).unwrap();
+    assert_eq!(copies::all(&mut memory), original);
+}
