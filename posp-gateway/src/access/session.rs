@@ -140,7 +140,6 @@ impl Session {
     }
 
     /// The questions that nobody has taken yet, in order.
-    #[expect(clippy::vec_box, reason = "the writer's job takes the box as it is")]
     pub const fn asked(&mut self) -> &mut Vec<Box<Ask>> {
         &mut self.asking
     }

@@ -68,11 +68,17 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
+    /// Page, byte on it, and place in the byte.
     const fn place(of: TransferSeq) -> (u64, usize, u32) {
         let on_page = of.0 % STATES;
-        #[expect(clippy::cast_possible_truncation, reason = "below STATES / 4, and below 8")]
-        let (byte, shift) = ((on_page / 4) as usize, (on_page % 4) as u32 * 2);
-        (of.0 / STATES, byte, shift)
+        let shift = match on_page % 4 {
+            0 => 0,
+            1 => 2,
+            2 => 4,
+            _ => 6,
+        };
+        // Below STATES / 4.
+        (of.0 / STATES, (on_page / 4) as usize, shift)
     }
 
     pub(super) fn set(&mut self, of: TransferSeq, state: HoldState) {

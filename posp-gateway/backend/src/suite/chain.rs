@@ -18,7 +18,7 @@ const LOSS: Book = Book::IssuerLoss(IssuerNumber(1));
 
 /// The minute of a Sunday.
 fn at(minute: u8) -> Moment {
-    let bcd = |n: u8| (n / 10) << 4 | n % 10;
+    let bcd = |n: u8| ((n / 10) << 4) | (n % 10);
     Moment::from_bytes([0x20, 0x26, 0x11, 0x22, 0x10, bcd(minute), 0x00])
 }
 
