@@ -1,6 +1,6 @@
 //! The command line. Its texts are in the Fluent files (`help-posp-gateway-…`), so the doc comments here are for us.
 
-use crate::ops::Operation;
+use crate::ops::{Names, Operation};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use console::Texts;
 use std::ffi::OsString;
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Card(Card),
     #[command(subcommand)]
     Funding(Funding),
+    #[command(subcommand)]
+    Limit(Limit),
     #[command(subcommand)]
     Report(Report),
     #[command(subcommand)]
@@ -165,6 +167,43 @@ pub(crate) enum Funding {
         #[arg(long, value_name = "NUMBER")]
         reference: u64,
     },
+    Close {
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        #[arg(long, value_name = "CODE", default_value = "CNY")]
+        currency: String,
+    },
+    Suffices {
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        #[arg(value_name = "AMOUNT")]
+        amount: String,
+        #[arg(long, value_name = "CODE", default_value = "CNY")]
+        currency: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Limit {
+    #[command(group = clap::ArgGroup::new("whose").required(true).args(["kind", "account", "terminal", "merchant"]))]
+    Set {
+        #[arg(long, value_name = "KIND")]
+        kind: Option<String>,
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        #[arg(long, value_name = "TERMINAL")]
+        terminal: Option<String>,
+        #[arg(long, value_name = "MERCHANT")]
+        merchant: Option<String>,
+        #[arg(long, value_name = "AMOUNT")]
+        payment: Option<String>,
+        #[arg(long, value_name = "AMOUNT")]
+        day_sum: Option<String>,
+        #[arg(long, value_name = "COUNT")]
+        day_count: Option<u32>,
+        #[arg(long, value_name = "CODE", default_value = "CNY")]
+        currency: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -189,6 +228,7 @@ pub(crate) enum Report {
         #[arg(long, value_name = "ISSUER")]
         issuer: String,
     },
+    Transaction(Box<TransactionNames>),
     Alerts {
         #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
@@ -225,6 +265,47 @@ fn absolute(file: &Path) -> String {
     std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf()).to_string_lossy().into_owned()
 }
 
+/// One whole name of a transaction.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("name").required(true)
+    .args(["reference", "trace", "authorisation", "counter", "sequence", "payer", "account"]))]
+pub(crate) struct TransactionNames {
+    #[arg(long, value_name = "REFERENCE")]
+    pub(crate) reference: Option<String>,
+    #[arg(long, value_name = "TERMINAL", requires = "trace")]
+    pub(crate) terminal: Option<String>,
+    #[arg(long, value_name = "NUMBER", requires = "trace")]
+    pub(crate) batch: Option<u32>,
+    #[arg(long, value_name = "NUMBER", requires_all = ["terminal", "batch"])]
+    pub(crate) trace: Option<u32>,
+    #[arg(long, value_name = "CODE")]
+    pub(crate) authorisation: Option<String>,
+    #[arg(long, value_name = "ISSUER", requires = "counter")]
+    pub(crate) issuer: Option<String>,
+    #[arg(long, value_name = "SERIAL", requires = "counter")]
+    pub(crate) card: Option<String>,
+    #[arg(long, value_name = "NUMBER", requires_all = ["issuer", "card"])]
+    pub(crate) counter: Option<u16>,
+    #[arg(long, requires = "counter")]
+    pub(crate) load: bool,
+    #[arg(long, value_name = "SAM", requires = "sequence")]
+    pub(crate) sam: Option<String>,
+    #[arg(long, value_name = "NUMBER", requires = "sam")]
+    pub(crate) sequence: Option<u32>,
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) payer: Option<String>,
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) account: Option<String>,
+    #[arg(long, value_name = "CODE", default_value = "CNY")]
+    pub(crate) currency: String,
+    #[arg(long, value_name = "DATE")]
+    pub(crate) from: Option<String>,
+    #[arg(long, value_name = "DATE")]
+    pub(crate) to: Option<String>,
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+}
+
 impl Command {
     /// Its name in JSON answers.
     pub(crate) const fn name(&self) -> &'static str {
@@ -240,6 +321,10 @@ impl Command {
             Self::Card(Card::Deny { .. }) => "card deny",
             Self::Funding(Funding::Add { .. }) => "funding add",
             Self::Funding(Funding::Deposit { .. }) => "funding deposit",
+            Self::Funding(Funding::Close { .. }) => "funding close",
+            Self::Funding(Funding::Suffices { .. }) => "funding suffices",
+            Self::Limit(Limit::Set { .. }) => "limit set",
+            Self::Report(Report::Transaction(_)) => "report transaction",
             Self::Report(Report::Merchant { .. }) => "report merchant",
             Self::Report(Report::Batch { .. }) => "report batch",
             Self::Report(Report::Card { .. }) => "report card",
@@ -297,6 +382,16 @@ impl Command {
                     reference: *reference,
                 }
             }
+            Self::Funding(Funding::Close { account, currency }) => {
+                Operation::FundingClose { account: account.clone(), currency: currency.clone() }
+            }
+            Self::Funding(Funding::Suffices { account, amount, currency }) => Operation::FundingSuffices {
+                account: account.clone(),
+                amount: amount.clone(),
+                currency: currency.clone(),
+            },
+            Self::Limit(limit) => limit_operation(limit),
+            Self::Report(Report::Transaction(given)) => Operation::ReportTransaction(names(given)),
             Self::Report(Report::Merchant { merchant, from, to }) => {
                 Operation::ReportMerchant { merchant: merchant.clone(), from: from.clone(), to: to.clone() }
             }
@@ -326,6 +421,42 @@ impl Command {
             | Self::Restore { .. }
             | Self::Completions { .. } => return None,
         })
+    }
+}
+
+fn limit_operation(limit: &Limit) -> Operation {
+    let Limit::Set { kind, account, terminal, merchant, payment, day_sum, day_count, currency } = limit;
+    Operation::LimitSet {
+        kind: kind.clone(),
+        account: account.clone(),
+        terminal: terminal.clone(),
+        merchant: merchant.clone(),
+        payment: payment.clone(),
+        day_sum: day_sum.clone(),
+        day_count: *day_count,
+        currency: currency.clone(),
+    }
+}
+
+fn names(given: &TransactionNames) -> Names {
+    Names {
+        reference: given.reference.clone(),
+        terminal: given.terminal.clone(),
+        batch: given.batch,
+        trace: given.trace,
+        authorisation: given.authorisation.clone(),
+        issuer: given.issuer.clone(),
+        card: given.card.clone(),
+        counter: given.counter,
+        load: given.load,
+        sam: given.sam.clone(),
+        sequence: given.sequence,
+        payer: given.payer.clone(),
+        account: given.account.clone(),
+        currency: given.currency.clone(),
+        from: given.from.clone(),
+        to: given.to.clone(),
+        limit: given.limit,
     }
 }
 
@@ -364,5 +495,25 @@ mod tests {
         let args: Vec<OsString> = ["posp-gateway", "terminal", "add", "--help"].map(OsString::from).to_vec();
         let help = parse(&texts, &args).unwrap_err().to_string();
         assert!(help.contains("示例：") && help.contains("posp-gateway terminal add T0000001"), "{help}");
+    }
+
+    #[test]
+    fn a_search_takes_one_whole_name_and_a_limit_is_one_partys() {
+        let texts = Texts::new(Language::named("en").unwrap());
+        let reads = |line: &str| {
+            let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            parse(&texts, &args).ok().and_then(|cli| cli.command.operation()).is_some()
+        };
+        for good in
+            ["--reference 1", "--terminal T --batch 1 --trace 2", "--sam 00 --sequence 1", "--payer 00"]
+        {
+            assert!(reads(&format!("posp-gateway report transaction {good}")), "{good}");
+        }
+        for bad in ["", "--terminal T --trace 2", "--sequence 1", "--reference 1 --payer 00", "--issuer 1"] {
+            assert!(!reads(&format!("posp-gateway report transaction {bad}")), "{bad}");
+        }
+        assert!(reads("posp-gateway limit set --kind carrier --payment 2.00"));
+        assert!(!reads("posp-gateway limit set --payment 2.00"));
+        assert!(!reads("posp-gateway limit set --kind carrier --merchant M --payment 2.00"));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::ops::{
     AuditSummary, BatchSummary, OpenLine, Outcome, RestoreSummary, StatementSummary, TallySummary,
-    TotalsSummary,
+    TotalsSummary, TransactionSummary,
 };
 use backend::store::CommitNo;
 use console::{Args, Texts};
@@ -26,6 +26,13 @@ pub(crate) fn outcome(texts: &Texts, outcome: &Outcome) -> String {
         Outcome::Counted { what, count } => {
             say(&format!("gateway-counted-{what}"), Args::new().with("count", count))
         }
+        Outcome::Suffices { suffices } => {
+            texts.say(if *suffices { "gateway-suffices" } else { "gateway-suffices-not" })
+        }
+        Outcome::Transactions { transactions, .. } if transactions.is_empty() => {
+            texts.say("gateway-no-transactions")
+        }
+        Outcome::Transactions { transactions, more } => found(texts, transactions, *more),
         Outcome::Statement(summary) => statement(texts, summary),
         Outcome::Batch(summary) => batch(texts, summary),
         Outcome::Card(card) => {
@@ -112,6 +119,26 @@ pub(crate) fn restored(texts: &Texts, summary: &RestoreSummary) -> String {
             lines.push('\n');
             lines.push_str(&texts.say_with(message, &Args::new().with("names", names.join(", "))));
         }
+    }
+    lines
+}
+
+fn found(texts: &Texts, transactions: &[TransactionSummary], more: bool) -> String {
+    let mut lines = String::new();
+    for it in transactions {
+        let kind = texts.say(&format!("gateway-kind-{}", it.kind));
+        let state = texts.say(&format!("gateway-state-{}", it.state));
+        let _ = write!(lines, "{}  {}  {kind}  {state}  {}", it.at, it.reference, it.code);
+        for part in [&it.amount, &it.authorisation].into_iter().flatten() {
+            let _ = write!(lines, "  {part}");
+        }
+        let _ = writeln!(lines, "  {}  {:06}/{:06}", it.terminal, it.batch, it.trace);
+        if let Some(record) = &it.record {
+            let _ = writeln!(lines, "    {}  {}  {}", record.name, record.standing, record.minor);
+        }
+    }
+    if more {
+        lines.push_str(&texts.say("gateway-more-transactions"));
     }
     lines
 }

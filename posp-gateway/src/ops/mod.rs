@@ -8,9 +8,12 @@ pub mod control;
 pub mod heads;
 mod issuer_file;
 mod perform;
+#[cfg(test)]
+mod privacy;
 pub mod provisioning;
 mod reports;
 mod schedule;
+mod search;
 
 pub use backup::{BackupSummary, RestoreSummary, restore, without_keys};
 pub use perform::{Context, perform};
@@ -20,6 +23,8 @@ pub use reports::{
     StatementRow, StatementSummary, TallySummary, TotalsSummary, TurnoverSummary,
 };
 pub use schedule::HeadSchedule;
+
+pub use search::{Names, RecordSummary, TransactionSummary};
 
 use crate::clock::Clock;
 use crate::writer::{Job, Queue};
@@ -113,6 +118,43 @@ pub enum Operation {
         /// The operator's own unique number for this arrival.
         reference: u64,
     },
+    /// Closes a cardholder's account.
+    FundingClose {
+        /// `bank:17`.
+        account: String,
+        /// ISO 4217.
+        currency: String,
+    },
+    /// Whether a cardholder's account could pay this much: all that a carrier or a content provider may know.
+    FundingSuffices {
+        /// `bank:17`.
+        account: String,
+        /// `100.00`.
+        amount: String,
+        /// ISO 4217.
+        currency: String,
+    },
+    /// Sets what somebody may spend or take in; exactly one of the first four.
+    LimitSet {
+        /// `bank`, `third-party`, `carrier`.
+        kind: Option<String>,
+        /// `bank:17`.
+        account: Option<String>,
+        /// Field 41.
+        terminal: Option<String>,
+        /// Field 42.
+        merchant: Option<String>,
+        /// Largest payment, `200.00`; none: no limit.
+        payment: Option<String>,
+        /// Most in a day.
+        day_sum: Option<String>,
+        /// How many in a day.
+        day_count: Option<u32>,
+        /// ISO 4217.
+        currency: String,
+    },
+    /// Transactions by any of their names.
+    ReportTransaction(Names),
     /// A merchant's statement.
     ReportMerchant {
         /// Field 42.
@@ -219,6 +261,18 @@ pub enum Outcome {
         what: String,
         /// How many.
         count: u32,
+    },
+    /// Yes or no.
+    Suffices {
+        /// The account could pay it now.
+        suffices: bool,
+    },
+    /// Transactions, oldest first.
+    Transactions {
+        /// Them.
+        transactions: Vec<TransactionSummary>,
+        /// There are more.
+        more: bool,
     },
     /// A merchant's statement.
     Statement(StatementSummary),

@@ -2,18 +2,26 @@
 
 use super::provisioning::ProvisioningFile;
 use super::{
-    AlertLine, AuditSummary, BatchSummary, CardSummary, DenyLine, Desk, OpenLine, Operation, Outcome,
-    StatementSummary, backup, heads, issuer_file,
+    AlertLine, AuditSummary, BatchSummary, CardSummary, DenyLine, Desk, Names, OpenLine, Operation, Outcome,
+    StatementSummary, backup, heads, issuer_file, search,
 };
 use crate::config::HeadSettings;
-use backend::accounts::chart::{FundingKind, FundingNumber};
-use backend::api::{AcquirerId, AdminAnswer, AdminRequest, CardStatus, Query, Report, TerminalReport};
+use backend::accounts::AccountId;
+use backend::accounts::chart::{Book, FundingKind, FundingNumber};
+use backend::api::{
+    AcquirerId, AdminAnswer, AdminRequest, CardStatus, Limit, LimitScope, PayerToken, Query, Report,
+    RetrievalReference, Search, TerminalReport,
+};
 use backend::report::Statement;
 use backend::store::DenyVersion;
 use console::{Failure, code};
 use jiff::tz::TimeZone;
 use keys::{KeyError, KeyModule, SoftKeys};
-use protocol::ids::{Asn, BatchNo, IssuerId, KeyVersion, MerchantId, SamTerminal, TermSeq, TerminalId};
+use protocol::ids::{
+    Asn, BatchNo, IssuerId, KeyVersion, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, Stan,
+    TermSeq, TerminalId,
+};
+use protocol::iso8583::typed::AuthorisationCode;
 use protocol::money::{Amount, Currency};
 use protocol::purse::Moment;
 use protocol::time::{CardDate, CardTime, Now, Wall};
@@ -85,10 +93,31 @@ pub fn perform(operation: &Operation, context: &mut Context<'_>) -> Done {
         }
         Operation::FundingDeposit { account: name, amount, currency: code, reference } => {
             let ((kind, number), currency) = (account(name)?, currency(code)?);
-            let parsed = Amount::parse(amount, currency);
-            let amount = parsed.map_err(|error| value("amount", amount, error))?;
+            let amount = self::amount(amount, currency)?;
             let reference = *reference;
             context.register("deposit", name, AdminRequest::Fund { kind, number, amount, reference })
+        }
+        Operation::FundingClose { account: name, currency: code } => {
+            let ((kind, number), currency) = (account(name)?, currency(code)?);
+            context.register("closed", name, AdminRequest::CloseFunding { kind, number, currency })
+        }
+        Operation::FundingSuffices { account: name, amount: text, currency: code } => {
+            let currency = currency(code)?;
+            let account = account_id(name, currency)?;
+            let query = Query::Suffices { account, amount: amount(text, currency)? };
+            match context.desk.query(query)? {
+                Report::Suffices(suffices) => Ok(Outcome::Suffices { suffices }),
+                _ => Err(unknown("account", name)),
+            }
+        }
+        Operation::LimitSet { .. } => context.set_limit(operation),
+        Operation::ReportTransaction(names) => {
+            let query = Query::Find { search: context.search(names)?, limit: names.limit };
+            let Report::Found(found) = context.desk.query(query)? else {
+                return Err(unknown("transaction", ""));
+            };
+            let (transactions, more) = search::summary(&found, context.zone);
+            Ok(Outcome::Transactions { transactions, more })
         }
         Operation::ReportMerchant { merchant, from, to } => {
             let (from, to) = (context.day(from.as_deref(), 0)?, context.day(to.as_deref(), 1)?);
@@ -199,6 +228,91 @@ impl Context<'_> {
             }
         };
         Ok(Outcome::Registered { what: what.to_owned(), name: name.to_owned(), existed })
+    }
+
+    fn set_limit(&mut self, operation: &Operation) -> Done {
+        let Operation::LimitSet {
+            kind,
+            account,
+            terminal,
+            merchant,
+            payment,
+            day_sum,
+            day_count,
+            currency: code,
+        } = operation
+        else {
+            return Err(value("limit", "", "a limit"));
+        };
+        let currency = currency(code)?;
+        let minor = |text: &Option<String>| -> Result<Option<u64>, Failure> {
+            text.as_deref().map(|text| amount(text, currency).map(|amount| amount.minor())).transpose()
+        };
+        let mut scopes = Vec::new();
+        if let Some(kind) = kind {
+            scopes.push((LimitScope::Kind(funding_kind(kind)?), kind));
+        }
+        if let Some(name) = account {
+            scopes.push((LimitScope::Payer(account_id(name, currency)?), name));
+        }
+        if let Some(name) = terminal {
+            scopes.push((LimitScope::Terminal(terminal_id(name)?), name));
+        }
+        if let Some(name) = merchant {
+            scopes.push((LimitScope::Merchant(merchant_id(name)?), name));
+        }
+        let [(scope, name)] = scopes.as_slice() else {
+            return Err(value("limit", "", "exactly one of kind, account, terminal, merchant"));
+        };
+        let (payment_max, day_sum_max, day_count_max) = (minor(payment)?, minor(day_sum)?, *day_count);
+        let limit = Limit { scope: *scope, payment_max, day_sum_max, day_count_max };
+        self.register("limit", name, AdminRequest::SetLimit(limit))
+    }
+
+    /// The one name that was given.
+    fn search(&self, names: &Names) -> Result<Search, Failure> {
+        let mut found = Vec::new();
+        if let Some(text) = &names.reference {
+            let bytes = text.as_bytes().try_into().ok();
+            let reference = bytes.and_then(RetrievalReference::from_bytes);
+            found
+                .push(Search::Reference(reference.ok_or_else(|| value("reference", text, "12 characters"))?));
+        }
+        if let (Some(terminal), Some(batch), Some(trace)) = (&names.terminal, names.batch, names.trace) {
+            found.push(Search::Trace(terminal_id(terminal)?, BatchNo(batch), Stan(trace)));
+        }
+        if let Some(text) = &names.authorisation {
+            let code = text.as_bytes().try_into().ok().and_then(AuthorisationCode::from_bytes);
+            found.push(Search::Authorisation(
+                code.ok_or_else(|| value("authorisation", text, "6 characters"))?,
+            ));
+        }
+        if let (Some(issuer), Some(card), Some(counter)) = (&names.issuer, &names.card, names.counter) {
+            let (issuer, asn) = (issuer_id(issuer)?, serial(card)?);
+            found.push(if names.load {
+                Search::Load(issuer, asn, OnlineCounter(counter))
+            } else {
+                Search::Debit(issuer, asn, OfflineCounter(counter))
+            });
+        }
+        if let (Some(sam), Some(sequence)) = (&names.sam, names.sequence) {
+            found.push(Search::Record(sam_terminal(sam)?, TermSeq(sequence)));
+        }
+        let (from, to) = (self.day(names.from.as_deref(), 0)?, self.day(names.to.as_deref(), 1)?);
+        let (from, to) = (from.unwrap_or(Wall(0)), to.unwrap_or(Wall(i64::MAX)));
+        if let Some(text) = &names.payer {
+            let token = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32);
+            let token = token.ok_or_else(|| value("payer", text, "32 hexadecimal digits"))?;
+            found.push(Search::Payer { token: PayerToken(token.to_be_bytes()), from, to });
+        }
+        if let Some(name) = &names.account {
+            let account = account_id(name, currency(&names.currency)?)?;
+            found.push(Search::Account { account, from, to });
+        }
+        match found.as_slice() {
+            [one] => Ok(*one),
+            _ => Err(value("transaction", "", "one whole name, such as terminal, batch and trace")),
+        }
     }
 
     fn count(&mut self, what: &str, request: AdminRequest) -> Done {
@@ -343,17 +457,30 @@ fn currency(text: &str) -> Result<Currency, Failure> {
     Currency::from_alpha(text).ok_or_else(|| value("currency", text, "ISO 4217, such as CNY"))
 }
 
+fn amount(text: &str, currency: Currency) -> Result<Amount, Failure> {
+    Amount::parse(text, currency).map_err(|error| value("amount", text, error))
+}
+
+fn funding_kind(text: &str) -> Result<FundingKind, Failure> {
+    match text {
+        "bank" => Ok(FundingKind::Bank),
+        "third-party" => Ok(FundingKind::ThirdParty),
+        "carrier" => Ok(FundingKind::Carrier),
+        _ => Err(value("kind", text, "bank, third-party or carrier")),
+    }
+}
+
+/// The account `bank:17` in a currency.
+fn account_id(text: &str, currency: Currency) -> Result<AccountId, Failure> {
+    let (kind, number) = account(text)?;
+    Ok(Book::Funding(kind, number).id(currency))
+}
+
 /// `bank:17`.
 fn account(text: &str) -> Result<(FundingKind, FundingNumber), Failure> {
-    let parsed = text.split_once(':').and_then(|(kind, number)| {
-        let kind = match kind {
-            "bank" => FundingKind::Bank,
-            "third-party" => FundingKind::ThirdParty,
-            "carrier" => FundingKind::Carrier,
-            _ => return None,
-        };
-        Some((kind, FundingNumber(number.parse().ok()?)))
-    });
+    let parsed = text
+        .split_once(':')
+        .and_then(|(kind, number)| Some((funding_kind(kind).ok()?, FundingNumber(number.parse().ok()?))));
     parsed.ok_or_else(|| value("account", text, "bank:NUMBER, third-party:NUMBER or carrier:NUMBER"))
 }
 

@@ -11,7 +11,7 @@ use protocol::money::{Amount, Currency};
 use protocol::time::Wall;
 use serde::{Deserialize, Serialize};
 
-fn money(minor: u64, currency: Currency) -> String {
+pub(super) fn money(minor: u64, currency: Currency) -> String {
     Amount::new(minor, currency).to_string()
 }
 

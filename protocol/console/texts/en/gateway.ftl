@@ -244,3 +244,89 @@ gateway-audit-float = Issuer { $issuer }: on cards { $posted } = loads − purch
 gateway-audit-head = Chain of commits unbroken up to { $head }
 gateway-audit-clean = The books balance: nothing was made, nothing was lost.
 gateway-audit-exceptions = { $count } exceptions: stop settling, keep the database, find out why.
+help-posp-gateway-funding-close = Close a cardholder's account: nothing new is paid from or into it
+    .examples =
+        posp-gateway funding close bank:1
+help-posp-gateway-funding-close-account = bank:NUMBER, third-party:NUMBER or carrier:NUMBER
+help-posp-gateway-funding-close-currency = Currency of the account
+help-posp-gateway-funding-suffices = Whether an account could pay an amount now: yes or no, and nothing else
+    .examples =
+        posp-gateway funding suffices carrier:138 30.00
+help-posp-gateway-funding-suffices-account = bank:NUMBER, third-party:NUMBER or carrier:NUMBER
+help-posp-gateway-funding-suffices-amount = Amount, for example 30.00
+help-posp-gateway-funding-suffices-currency = Currency of the account
+help-posp-gateway-limit = What accounts may spend and merchants take in online
+    .examples =
+        posp-gateway limit set --kind carrier --payment 200.00 --day-sum 500.00
+help-posp-gateway-limit-set = Set the limits of a kind of account, an account, a terminal or a merchant; what is not given is not limited
+    .examples =
+        posp-gateway limit set --kind carrier --payment 200.00 --day-sum 500.00 --day-count 20
+        posp-gateway limit set --merchant M1 --day-sum 100000.00
+help-posp-gateway-limit-set-kind = Every account of this kind that has no limits of its own: bank, third-party or carrier
+help-posp-gateway-limit-set-account = One account, such as bank:1
+help-posp-gateway-limit-set-terminal = Terminal identification
+help-posp-gateway-limit-set-merchant = Merchant identification: all its terminals together
+help-posp-gateway-limit-set-payment = Largest single payment
+help-posp-gateway-limit-set-day-sum = Most in one day
+help-posp-gateway-limit-set-day-count = How many payments in one day
+help-posp-gateway-limit-set-currency = Currency of the amounts
+help-posp-gateway-report-transaction = Find a transaction by any of its names
+    .examples =
+        posp-gateway report transaction --reference 000000000017
+        posp-gateway report transaction --terminal T0000001 --batch 3 --trace 42
+        posp-gateway report transaction --authorisation 000017
+        posp-gateway report transaction --issuer 5441504C494E4500 --card 62170000001234567890 --counter 5
+        posp-gateway report transaction --sam 000000000017 --sequence 42
+        posp-gateway report transaction --account bank:1 --from 2026-11-01 --to 2026-11-30
+help-posp-gateway-report-transaction-reference = Retrieval reference, as on the receipt
+help-posp-gateway-report-transaction-terminal = Terminal identification, with --batch and --trace
+help-posp-gateway-report-transaction-batch = Batch number
+help-posp-gateway-report-transaction-trace = Trace number
+help-posp-gateway-report-transaction-authorisation = Authorisation code; several transactions may have the same
+help-posp-gateway-report-transaction-issuer = Issuer of a card, 16 hexadecimal digits, with --card and --counter
+help-posp-gateway-report-transaction-card = Serial number of a card, 20 hexadecimal digits
+help-posp-gateway-report-transaction-counter = The card's counter of offline payments, or with --load of loads
+help-posp-gateway-report-transaction-load = The counter is that of loads
+help-posp-gateway-report-transaction-sam = SAM, 12 hexadecimal digits, with --sequence
+help-posp-gateway-report-transaction-sequence = Its sequence number
+help-posp-gateway-report-transaction-payer = Token of a card number, 32 hexadecimal digits
+help-posp-gateway-report-transaction-account = Account that paid, such as bank:1
+help-posp-gateway-report-transaction-currency = Currency of the account
+help-posp-gateway-report-transaction-from = First day, YYYY-MM-DD (payer and account)
+help-posp-gateway-report-transaction-to = Last day, YYYY-MM-DD (payer and account)
+help-posp-gateway-report-transaction-limit = Most transactions to list
+gateway-what-closed = closed account
+gateway-what-limit = limits of
+gateway-suffices = Yes.
+gateway-suffices-not = No.
+gateway-no-transactions = No such transaction.
+gateway-more-transactions = There are more: narrow the search, or raise --limit.
+gateway-kind-balance = balance inquiry
+gateway-kind-purchase = purchase
+gateway-kind-void = void
+gateway-kind-refund = refund
+gateway-kind-load = load
+gateway-kind-merchant-load = load by the merchant
+gateway-kind-load-confirm = load receipt
+gateway-kind-offline-records = offline payments
+gateway-kind-settle = settlement
+gateway-kind-upload = upload
+gateway-kind-upload-end = end of upload
+gateway-kind-tombstone = reversal without original
+gateway-kind-pre-authorisation = pre-authorisation
+gateway-kind-pre-authorisation-void = void of a pre-authorisation
+gateway-kind-completion = completion
+gateway-kind-completion-void = void of a completion
+gateway-kind-completion-advice = completion, told afterwards
+gateway-state-received = received
+gateway-state-declined = declined
+gateway-state-authorised = authorised
+gateway-state-completed = completed
+gateway-state-cleared = cleared
+gateway-state-settled = settled
+gateway-state-reversed = reversed
+gateway-state-voided = voided
+gateway-state-partly-refunded = partly refunded
+gateway-state-refunded = refunded
+gateway-state-disputed = disputed
+gateway-state-expired = expired

@@ -244,3 +244,89 @@ gateway-audit-float = 发卡方 { $issuer }：卡上余额 { $posted } = 充值 
 gateway-audit-head = 提交链完整，直至 { $head }
 gateway-audit-clean = 账务平衡：没有多出，也没有缺少。
 gateway-audit-exceptions = 发现 { $count } 处异常：请停止结算，保留数据库，查明原因。
+help-posp-gateway-funding-close = 关闭持卡人账户：不再有新的收付
+    .examples =
+        posp-gateway funding close bank:1
+help-posp-gateway-funding-close-account = bank:编号、third-party:编号 或 carrier:编号
+help-posp-gateway-funding-close-currency = 账户币种
+help-posp-gateway-funding-suffices = 账户此刻是否足以支付某金额：只答是或否
+    .examples =
+        posp-gateway funding suffices carrier:138 30.00
+help-posp-gateway-funding-suffices-account = bank:编号、third-party:编号 或 carrier:编号
+help-posp-gateway-funding-suffices-amount = 金额，例如 30.00
+help-posp-gateway-funding-suffices-currency = 账户币种
+help-posp-gateway-limit = 联机交易限额：账户可支出多少，商户可收入多少
+    .examples =
+        posp-gateway limit set --kind carrier --payment 200.00 --day-sum 500.00
+help-posp-gateway-limit-set = 设置某类账户、某账户、终端或商户的限额；未给出的即不限
+    .examples =
+        posp-gateway limit set --kind carrier --payment 200.00 --day-sum 500.00 --day-count 20
+        posp-gateway limit set --merchant M1 --day-sum 100000.00
+help-posp-gateway-limit-set-kind = 该类中没有自身限额的所有账户：bank、third-party 或 carrier
+help-posp-gateway-limit-set-account = 某一账户，例如 bank:1
+help-posp-gateway-limit-set-terminal = 终端号
+help-posp-gateway-limit-set-merchant = 商户号：其所有终端合计
+help-posp-gateway-limit-set-payment = 单笔最高金额
+help-posp-gateway-limit-set-day-sum = 每日最高金额
+help-posp-gateway-limit-set-day-count = 每日最多笔数
+help-posp-gateway-limit-set-currency = 金额的币种
+help-posp-gateway-report-transaction = 按交易的任一标识查找交易
+    .examples =
+        posp-gateway report transaction --reference 000000000017
+        posp-gateway report transaction --terminal T0000001 --batch 3 --trace 42
+        posp-gateway report transaction --authorisation 000017
+        posp-gateway report transaction --issuer 5441504C494E4500 --card 62170000001234567890 --counter 5
+        posp-gateway report transaction --sam 000000000017 --sequence 42
+        posp-gateway report transaction --account bank:1 --from 2026-11-01 --to 2026-11-30
+help-posp-gateway-report-transaction-reference = 检索参考号，见签购单
+help-posp-gateway-report-transaction-terminal = 终端号，须与 --batch 和 --trace 同用
+help-posp-gateway-report-transaction-batch = 批次号
+help-posp-gateway-report-transaction-trace = 流水号
+help-posp-gateway-report-transaction-authorisation = 授权码；可能对应多笔交易
+help-posp-gateway-report-transaction-issuer = 卡片的发卡方，16 位十六进制，须与 --card 和 --counter 同用
+help-posp-gateway-report-transaction-card = 卡片序列号，20 位十六进制
+help-posp-gateway-report-transaction-counter = 卡片的脱机交易序号；与 --load 同用时为充值序号
+help-posp-gateway-report-transaction-load = 序号为充值序号
+help-posp-gateway-report-transaction-sam = SAM 号，12 位十六进制，须与 --sequence 同用
+help-posp-gateway-report-transaction-sequence = 其交易序号
+help-posp-gateway-report-transaction-payer = 卡号的令牌，32 位十六进制
+help-posp-gateway-report-transaction-account = 付款账户，例如 bank:1
+help-posp-gateway-report-transaction-currency = 账户币种
+help-posp-gateway-report-transaction-from = 第一天，YYYY-MM-DD（付款人与账户）
+help-posp-gateway-report-transaction-to = 最后一天，YYYY-MM-DD（付款人与账户）
+help-posp-gateway-report-transaction-limit = 最多列出多少笔
+gateway-what-closed = 已关闭账户
+gateway-what-limit = 限额
+gateway-suffices = 足够。
+gateway-suffices-not = 不足。
+gateway-no-transactions = 没有这样的交易。
+gateway-more-transactions = 还有更多：请缩小范围或提高 --limit。
+gateway-kind-balance = 余额查询
+gateway-kind-purchase = 消费
+gateway-kind-void = 消费撤销
+gateway-kind-refund = 退货
+gateway-kind-load = 圈存
+gateway-kind-merchant-load = 商户圈存
+gateway-kind-load-confirm = 圈存确认
+gateway-kind-offline-records = 脱机交易
+gateway-kind-settle = 批结算
+gateway-kind-upload = 批上送
+gateway-kind-upload-end = 批上送结束
+gateway-kind-tombstone = 无原交易的冲正
+gateway-kind-pre-authorisation = 预授权
+gateway-kind-pre-authorisation-void = 预授权撤销
+gateway-kind-completion = 预授权完成
+gateway-kind-completion-void = 预授权完成撤销
+gateway-kind-completion-advice = 预授权完成通知
+gateway-state-received = 已收到
+gateway-state-declined = 已拒绝
+gateway-state-authorised = 已授权
+gateway-state-completed = 已完成
+gateway-state-cleared = 已清算
+gateway-state-settled = 已结算
+gateway-state-reversed = 已冲正
+gateway-state-voided = 已撤销
+gateway-state-partly-refunded = 部分退货
+gateway-state-refunded = 全额退货
+gateway-state-disputed = 有争议
+gateway-state-expired = 已过期
