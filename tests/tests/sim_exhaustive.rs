@@ -1,11 +1,15 @@
 //! One payment and its recovery, torn everywhere: at each APDU, at each byte of command and answer, at each write and
-//! sync of the card's memory, in both suites; and the terminal and its SAM lost at each step. Not by chance: all of it.
+//! sync of the card's memory, in both suites; and the terminal and its SAM lost at each step. One load, upload and settlement, with each
+//! frame hit by each blow, and terminal and gateway dying at each of their commits. Not by chance: all of it.
 #![cfg(test)]
 
 use card_applet_sim::memory::Survival;
 use protocol::money::CardAmount;
 use protocol::purse::Suite;
-use tests::sim::plan::{CardFault, CardPlan, Plan, Presence, TerminalFault, TerminalPlan, Visit};
+use tests::sim::plan::{
+    Act, Blow, CardFault, CardPlan, Errand, GatewayFault, LineFault, Plan, Presence, Task, TerminalFault,
+    TerminalPlan, Trouble, Visit, Want, Way,
+};
 use tests::sim::{Care, Played, play};
 
 const SUITES: [Suite; 2] = [Suite::Aes, Suite::Des];
@@ -25,15 +29,25 @@ fn tap(fault: Option<CardFault>) -> Presence {
 }
 
 fn visit(terminal: usize, field: Vec<Presence>, faults: Vec<TerminalFault>) -> Visit {
-    Visit { terminal, amount: AMOUNT, after_ms: 90_000, field, faults }
+    let (line, gateway) = (Vec::new(), Vec::new());
+    Visit { terminal, want: Want::Pay(AMOUNT), after_ms: 90_000, field, faults, line, gateway }
+}
+
+fn load(amount: u32, field: Vec<Presence>) -> Visit {
+    Visit { want: Want::Load(CardAmount(amount)), after_ms: 0, ..visit(0, field, Vec::new()) }
 }
 
 fn played(suite: Suite, survival: Survival, visits: Vec<Visit>) -> Played {
-    let card = CardPlan { suite, balance: CardAmount(10_000), survival };
-    let plan = Plan { seed: 1, cards: vec![card], terminals: vec![TerminalPlan::default(); 2], visits };
-    let played = play(&plan, Care { every_visit: true, story: false, office: true });
+    let first = load(10_000, vec![tap(None)]);
+    played_acts(suite, survival, std::iter::once(first).chain(visits).map(Act::Visit).collect())
+}
+
+fn played_acts(suite: Suite, survival: Survival, acts: Vec<Act>) -> Played {
+    let card = CardPlan { suite, funds: 100_000, survival };
+    let plan = Plan { seed: 1, cards: vec![card], terminals: vec![TerminalPlan::default(); 2], acts };
+    let played = play(&plan, Care { every_act: true, story: false });
     if !played.violations.is_empty() {
-        let told = play(&plan, Care { every_visit: true, story: true, office: true });
+        let told = play(&plan, Care { every_act: true, story: true });
         panic!("{suite} {survival:?}\n{}", told.story.join("\n"));
     }
     played
@@ -132,6 +146,120 @@ fn a_terminal_or_sam_lost_at_any_point_loses_no_money() {
                 let field = vec![tap(first), tap(None)];
                 let visits = vec![visit(0, field, vec![*fault]), visit(0, vec![tap(None)], Vec::new())];
                 played(suite, Survival::None, visits);
+            }
+        }
+    }
+}
+
+/// A day of one card at one terminal: loaded, paid, uploaded, settled; `line`, `gateway` and `faults` strike the act with this number.
+fn day(
+    at: usize,
+    line: &[LineFault],
+    gateway: &[GatewayFault],
+    faults: &[TerminalFault],
+    load_fault: Option<CardFault>,
+) -> Vec<Act> {
+    let errand = |task| Errand {
+        terminal: 0,
+        task,
+        after_ms: 60_000,
+        faults: Vec::new(),
+        line: Vec::new(),
+        gateway: Vec::new(),
+    };
+    let mut acts = vec![
+        Act::Visit(load(5_000, vec![tap(load_fault)])),
+        Act::Visit(visit(0, vec![tap(None)], Vec::new())),
+        Act::Errand(errand(Task::Upload)),
+        Act::Visit(visit(0, vec![tap(None)], Vec::new())),
+        Act::Errand(errand(Task::Settle)),
+    ];
+    match &mut acts[at] {
+        Act::Visit(visit) => {
+            (visit.line, visit.gateway, visit.faults) = (line.to_vec(), gateway.to_vec(), faults.to_vec());
+        }
+        Act::Errand(errand) => {
+            (errand.line, errand.gateway, errand.faults) = (line.to_vec(), gateway.to_vec(), faults.to_vec());
+        }
+        Act::Copy { .. } => {}
+    }
+    acts
+}
+
+/// Acts of the day that use the line.
+const ONLINE: [usize; 3] = [0, 2, 4];
+/// Frames of an act in one direction, and some more.
+const FRAMES: usize = 6;
+
+#[test]
+fn each_frame_of_a_day_hit_by_each_blow_leaves_the_books_whole() {
+    let blows = [
+        Blow::Lost,
+        Blow::Twice(1),
+        Blow::Twice(50_000),
+        Blow::Late(25_000),
+        Blow::Late(500_000),
+        Blow::Garbled(0),
+        Blow::Garbled(14),
+        Blow::Garbled(60),
+        Blow::Split(1),
+        Blow::Split(40),
+        Blow::Cut,
+        Blow::CutAfter,
+        Blow::Silence(60_000),
+        Blow::Replay(0),
+        Blow::Replay(2),
+    ];
+    for suite in SUITES {
+        for act in ONLINE {
+            for frame in 0..FRAMES {
+                for blow in blows {
+                    for way in [Way::Up, Way::Down] {
+                        let fault = LineFault { way, frame, blow };
+                        played_acts(suite, Survival::None, day(act, &[fault], &[], &[], None));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gateway_or_terminal_that_dies_at_any_commit_of_a_day_leaves_the_books_whole() {
+    for act in ONLINE {
+        for commit in 0..5 {
+            for trouble in [
+                Trouble::DiesBefore(1_000),
+                Trouble::DiesAfter(1_000),
+                Trouble::DiesAfter(90_000),
+                Trouble::Full,
+                Trouble::Fails,
+                Trouble::IssuerOut,
+            ] {
+                let fault = GatewayFault { commit, trouble };
+                played_acts(Suite::Aes, Survival::None, day(act, &[], &[fault], &[], None));
+            }
+        }
+        for store in 0..6 {
+            for fault in [
+                TerminalFault::CrashBeforeDurable { store },
+                TerminalFault::CrashAfterDurable { store },
+                TerminalFault::DiskFull { store },
+                TerminalFault::StoreLies { store },
+            ] {
+                played_acts(Suite::Aes, Survival::None, day(act, &[], &[], &[fault], None));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_load_torn_anywhere_is_credited_once_or_not_at_all() {
+    for suite in SUITES {
+        for first in (0..APDUS).flat_map(tears).chain([CardFault::WrongMac2, CardFault::LeavesWhileAsking]) {
+            for step in [None, Some(2), Some(8), Some(12)] {
+                let crash = step.map(|step| TerminalFault::CrashAtStep { step });
+                played_acts(suite, Survival::Front(128), day(0, &[], &[], crash.as_slice(), Some(first)));
             }
         }
     }

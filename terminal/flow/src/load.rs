@@ -5,7 +5,11 @@
 //!
 //! Each state is durable before the step that follows it, and decides alone what may still happen: from SENT, ANSWERED and
 //! REFUSED the outbox reverses; once CREDIT was sent only the card decides, by GET TRANSACTION PROVE at its next tap. If it
-//! has no proof, its online counter tells whether it was credited, and if not even that does, the backend decides.
+//! has no proof, or its log shows that another load took the counter, its online counter tells whether it was credited, and if not even that does, the backend decides.
+
+mod log;
+
+pub(crate) use log::{Whose, whose};
 
 use crate::machine::{Event, LoadReply, Machine, Order, Patience, Prompt, Standing, Step, apdu};
 use crate::outcome::{Decline, Fault, LoadReceipt, Outcome};
@@ -19,7 +23,8 @@ use protocol::iso8583::f58::LoadAnswer;
 use protocol::iso8583::typed::ResponseCode;
 use protocol::money::CardAmount;
 use protocol::purse::answer::{InitForLoadAnswer, ProveAnswer};
-use protocol::purse::command::{CreditForLoad, GetProve, Initialize, verify_pin};
+use protocol::purse::command::{CreditForLoad, GetProve, Initialize, read_record, verify_pin};
+use protocol::purse::file::SFI_LOG;
 use protocol::purse::{Moment, PurseError, Tac, TransactionType};
 use protocol::secret::Secret;
 use protocol::time::{Mono, Now};
@@ -59,6 +64,7 @@ enum State {
     Selecting(usize),
     LookingUp,
     Proving,
+    ReadingLog(Tac, u8),
     VerifyingPin,
     Initialising,
     StoringIntent(LoadIntent),
@@ -92,6 +98,8 @@ struct OpenLoad {
     credit_sent: bool,
     /// It belongs to an earlier attempt.
     earlier: bool,
+    /// The card showed that another load took its counter.
+    disproved: bool,
     /// The host's date and time, once it consented.
     consent: Option<Moment>,
 }
@@ -178,6 +186,7 @@ impl<'p> Load<'p> {
         match state {
             State::Selecting(n) => self.selected(n, answer, now),
             State::Proving => self.proved(answer),
+            State::ReadingLog(tac, record) => self.log_read(tac, record, answer),
             State::VerifyingPin => self.pin_verified(answer),
             State::Initialising => self.initialised(answer, now),
             State::Crediting => self.credited(answer),
@@ -188,8 +197,14 @@ impl<'p> Load<'p> {
     fn stored(&mut self, state: State, record: RecordId, now: Now) -> Transition {
         match state {
             State::StoringIntent(intent) => {
-                self.open =
-                    Some(OpenLoad { record, intent, credit_sent: false, earlier: false, consent: None });
+                self.open = Some(OpenLoad {
+                    record,
+                    intent,
+                    credit_sent: false,
+                    earlier: false,
+                    disproved: false,
+                    consent: None,
+                });
                 self.prompt = Prompt::Connecting;
                 self.state = State::AskingHost;
                 Ok(Step::AskHost(intent))
@@ -287,7 +302,14 @@ impl<'p> Load<'p> {
     fn standing(&mut self, standing: &Standing) -> Transition {
         if let Some((record, intent)) = &standing.open_load {
             let (record, intent) = (*record, *intent);
-            self.open = Some(OpenLoad { record, intent, credit_sent: true, earlier: true, consent: None });
+            self.open = Some(OpenLoad {
+                record,
+                intent,
+                credit_sent: true,
+                earlier: true,
+                disproved: false,
+                consent: None,
+            });
             return self.prove();
         }
         let id = self.present()?.id;
@@ -340,6 +362,7 @@ impl<'p> Load<'p> {
         match self.open.as_ref().map(|open| init.counter.cmp(&open.intent.counter)) {
             None => self.begin(init, now),
             Some(Ordering::Equal) => Ok(self.not_credited(init)),
+            Some(_) if self.open.as_ref().is_some_and(|open| open.disproved) => Ok(self.not_credited(init)),
             Some(_) => Ok(self.unknown(init)),
         }
     }
@@ -422,9 +445,25 @@ impl<'p> Load<'p> {
     fn proved(&mut self, answer: &[u8]) -> Transition {
         let intent = self.open.as_ref().ok_or(DRIVER_FAULT)?.intent;
         match proved_tac(&intent, answer) {
-            Some(tac) => Ok(self.store_end(LoadState::Credited { tac }, After::Credited(tac))),
+            Some(tac) => self.read_log(tac, 1),
             // No proof: the online counter will tell. It takes the PIN to see it.
             None => self.verify(),
+        }
+    }
+
+    fn read_log(&mut self, tac: Tac, record: u8) -> Transition {
+        self.send_card(State::ReadingLog(tac, record), |out| read_record(SFI_LOG, record, out))
+    }
+
+    fn log_read(&mut self, tac: Tac, record: u8, answer: &[u8]) -> Transition {
+        let open = self.open.as_mut().ok_or(DRIVER_FAULT)?;
+        match whose(&open.intent, record, answer) {
+            Whose::Ours => Ok(self.store_end(LoadState::Credited { tac }, After::Credited(tac))),
+            Whose::Older(record) => self.read_log(tac, record),
+            Whose::Anothers => {
+                open.disproved = true;
+                self.verify()
+            }
         }
     }
 

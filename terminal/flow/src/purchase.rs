@@ -8,11 +8,11 @@
 //! begins. An open debit of this payment asks for the same card back; one of an earlier payment is resolved first when
 //! its card comes by. How it is resolved is in `recovery`.
 
-use crate::load::{prove_load, proved_tac};
+use crate::load::prove_load;
 use crate::machine::{Event, Machine, Order, Patience, Prompt, Standing, Step, apdu, usable};
 use crate::outcome::{Certainty, Decline, Doubt, Fault, Outcome};
 use crate::profile::Profile;
-use crate::record::{DebitIntent, JournalEntry, LoadIntent, LoadState, RecordId, Resolution, Uncertainty};
+use crate::record::{DebitIntent, JournalEntry, LoadIntent, RecordId, Resolution, Uncertainty};
 use crate::sam::{SamIdentity, select_application};
 use crate::selection::{Next, Selected, select, selected};
 use protocol::apdu::{Response, StatusWord};
@@ -25,6 +25,7 @@ use protocol::teeth::{Tooth, bites};
 use protocol::time::{Mono, Now};
 
 mod checks;
+mod earlier_load;
 mod recovery;
 
 use checks::{check_init, receipt};
@@ -44,6 +45,7 @@ enum State<'p> {
     Selecting(usize),
     LookingUp,
     ProvingLoad(RecordId, LoadIntent),
+    ReadingLog(RecordId, LoadIntent, Tac, u8),
     StoringLoad,
     Initialising,
     ReadingBalance,
@@ -177,7 +179,10 @@ impl<'p> Purchase<'p> {
     fn card_answered(&mut self, state: State<'p>, answer: &[u8], now: Now) -> Transition {
         match state {
             State::Selecting(n) => self.selected(n, answer, now),
-            State::ProvingLoad(record, intent) => self.load_proved(record, &intent, answer),
+            State::ProvingLoad(record, intent) => self.load_proved(record, intent, answer),
+            State::ReadingLog(load, intent, tac, record) => {
+                self.log_read(load, intent, (tac, record), answer)
+            }
             State::Initialising => self.initialised(answer, now),
             State::ReadingBalance => {
                 let balance =
@@ -320,17 +325,6 @@ impl<'p> Purchase<'p> {
             return self.send_card(State::ProvingLoad(record, intent), |out| command?.encode(suite, out));
         }
         self.pay(card)
-    }
-
-    /// A load that the card proves is stored as credited; one that it does not prove waits for the next load.
-    fn load_proved(&mut self, load: RecordId, intent: &LoadIntent, answer: &[u8]) -> Transition {
-        match proved_tac(intent, answer) {
-            Some(tac) => {
-                self.state = State::StoringLoad;
-                Ok(Step::Store(JournalEntry::LoadState { load, state: LoadState::Credited { tac } }))
-            }
-            None => self.pay(self.present()?.clone()),
-        }
     }
 
     /// The card is gone, or an answer of it was lost.

@@ -1,5 +1,6 @@
 //! `make sim SEEDS=a..b`: plays the histories of these seeds. One seed is told in words, whether it fails or not; of
-//! many, the failing ones are, each made as short as it still fails. `--coverage` prints what was hit.
+//! many, the failing ones are, each made as short as it still fails. `--coverage` prints what was hit, `--brief` says
+//! of failing seeds only which rules they broke.
 //!
 //! `--soak S` plays histories that were never played before, for S seconds (`make soak`). In a build with deliberate bugs
 //! (`scripts/teeth`), `--teeth` hunts all of them, and `--tooth NAME` has one bite while seeds are played.
@@ -8,7 +9,7 @@ use protocol::teeth::{SHARP, Tooth, choose};
 use std::ops::Range;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
-use tests::sim::campaign::{Report, run, story};
+use tests::sim::campaign::{Enough, Report, run, story};
 use tests::sim::soak::soak;
 use tests::sim::teeth::hunt_all;
 
@@ -16,12 +17,12 @@ use tests::sim::teeth::hunt_all;
 const DEFAULT_SEEDS: Range<u64> = 0..2_000;
 /// Seeds of a soak are this many times the second in which it began, so that two of them play different histories.
 const SOAK_SEEDS_PER_SECOND: u64 = 1_000_000;
-const USAGE: &str = "usage: sim [SEEDS] [--coverage] [--tooth NAME] | sim --soak SECONDS | sim --teeth
+const USAGE: &str = "usage: sim [SEEDS] [--coverage] [--brief] [--tooth NAME] | sim --soak SECONDS | sim --teeth
   SEEDS as 0..1000, or one number";
 
 /// What is wanted.
 enum Job {
-    Seeds { seeds: Range<u64>, coverage: bool },
+    Seeds { seeds: Range<u64>, coverage: bool, brief: bool },
     Soak(Duration),
     Hunt,
 }
@@ -37,20 +38,22 @@ fn main() -> ExitCode {
     }
     choose(tooth);
     let good = match job {
-        Job::Seeds { seeds, coverage } => play_seeds(seeds, coverage),
+        Job::Seeds { seeds, coverage, brief } => play_seeds(seeds, coverage, brief),
         Job::Soak(long) => play_long(long),
         Job::Hunt => hunt(),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn play_seeds(seeds: Range<u64>, coverage: bool) -> bool {
+fn play_seeds(seeds: Range<u64>, coverage: bool, brief: bool) -> bool {
     let one = seeds.end - seeds.start == 1;
-    if one {
+    if one && !brief {
         print!("{}", story(seeds.start));
     }
-    let report = run(seeds.clone(), None);
-    if !one {
+    let report = run(seeds.clone(), Enough::default());
+    if brief {
+        print!("{}", report.brief());
+    } else if !one {
         print!("{}", report.stories());
     }
     if coverage {
@@ -87,10 +90,11 @@ fn hunt() -> bool {
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Option<(Job, Option<Tooth>)> {
-    let (mut seeds, mut coverage, mut tooth, mut other) = (None, false, None, None);
+    let (mut seeds, mut coverage, mut brief, mut tooth, mut other) = (None, false, false, None, None);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--coverage" => coverage = true,
+            "--brief" => brief = true,
             "--teeth" => other = Some(Job::Hunt),
             "--soak" => other = Some(Job::Soak(Duration::from_secs(arguments.next()?.parse().ok()?))),
             "--tooth" => {
@@ -102,9 +106,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Option<(Job, Option<Too
         }
     }
     let job = match other {
-        Some(_) if coverage || seeds.is_some() => return None,
+        Some(_) if coverage || brief || seeds.is_some() => return None,
         Some(job) => job,
-        None => Job::Seeds { seeds: seeds.unwrap_or(DEFAULT_SEEDS), coverage },
+        None => Job::Seeds { seeds: seeds.unwrap_or(DEFAULT_SEEDS), coverage, brief },
     };
     Some((job, tooth))
 }

@@ -8,10 +8,15 @@
 //! - a *void* record's debit is on no card; a *done* record's debit is, once;
 //! - no debit on a card is without its intent in a journal (journal before effect);
 //! - a journal resolves an intent once, and never has two open debits of one card;
+//! - a load on a card is one that a journal was about to credit ([`loads`]);
 //! - a SAM never gives a sequence number twice;
 //! - what the till told people at the end of a visit is what happened.
 
-use super::slot::CardDebit;
+mod loads;
+pub mod money;
+
+use super::slot::{CardCredit, CardDebit};
+pub use super::violation::Violation;
 use flow::outcome::{Certainty, Doubt, Outcome};
 use flow::record::{CardId, DebitIntent, JournalEntry, RecordId, Resolution};
 use protocol::ids::{OfflineCounter, SamTerminal, TermSeq};
@@ -19,19 +24,53 @@ use protocol::money::CardAmount;
 use protocol::purse::keys::TacKey;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A card at the end.
+/// A card at the end: one chip, or several that say they are this card.
 #[derive(Debug)]
 pub struct CardBook<'a> {
     /// Who it is.
     pub id: CardId,
-    /// What it was issued with.
-    pub issued: CardAmount,
-    /// What is on it.
-    pub balance: CardAmount,
-    /// Every debit it made.
-    pub debits: &'a [CardDebit],
+    /// Its lives: one, unless somebody copied its memory. The first began empty, the others with what was copied.
+    pub lives: Vec<Life<'a>>,
     /// The issuer's key for its TACs.
     pub tac_key: &'a TacKey,
+}
+
+/// A memory from its making, or from its copying, on.
+#[derive(Debug)]
+pub struct Life<'a> {
+    /// What was on it at the beginning.
+    pub start: CardAmount,
+    /// What is on it, or was when another memory took its place.
+    pub balance: CardAmount,
+    /// Every debit it made since.
+    pub debits: &'a [CardDebit],
+    /// Every load it was credited since.
+    pub credits: &'a [CardCredit],
+}
+
+impl CardBook<'_> {
+    /// Somebody copied its memory: counters may be used twice.
+    #[must_use]
+    pub const fn is_forked(&self) -> bool {
+        self.lives.len() > 1
+    }
+
+    /// All debits, of all lives.
+    pub fn debits(&self) -> impl Iterator<Item = &CardDebit> {
+        self.lives.iter().flat_map(|life| life.debits)
+    }
+
+    /// All loads, of all lives.
+    pub fn credits(&self) -> impl Iterator<Item = &CardCredit> {
+        self.lives.iter().flat_map(|life| life.credits)
+    }
+
+    /// What left it: what it began with and was credited, less what is on it.
+    #[must_use]
+    pub fn lost(&self) -> i64 {
+        let kept = self.lives.iter().map(|life| i64::from(life.start.0) - i64::from(life.balance.0));
+        kept.sum::<i64>() + self.credits().map(|credit| i64::from(credit.amount.0)).sum::<i64>()
+    }
 }
 
 /// A terminal at the end.
@@ -49,119 +88,11 @@ pub struct TerminalBook<'a> {
 
 /// How a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// Not resolved.
     Open,
     /// As resolved.
     Resolved(Resolution),
-}
-
-/// A rule that was broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Violation {
-    /// The balance and the debits of a card do not add up, or it lost something other than booked and doubtful.
-    MoneyLost {
-        /// The card.
-        card: CardId,
-        /// Issued less balance; negative if it gained.
-        lost: i64,
-        /// Σ its own debits.
-        debited: i64,
-        /// Σ records booked as done.
-        booked: i64,
-        /// Σ open or uncertain records whose debit is on the card.
-        in_doubt: i64,
-    },
-    /// A debit on a card that no terminal's journal intended.
-    NoIntent(CardId, OfflineCounter),
-    /// A record says that nothing was taken, and it was.
-    VoidButTaken(SamTerminal, RecordId),
-    /// A record says that money was taken, and it was not.
-    DoneButNotTaken(SamTerminal, RecordId),
-    /// Two records claim the same debit.
-    BookedTwice(CardId, OfflineCounter),
-    /// The TAC in a record is not the debit's.
-    WrongTac(SamTerminal, RecordId),
-    /// A resolution of something that is not open.
-    ResolvesNothing(SamTerminal, RecordId),
-    /// A second open debit of a card in one journal.
-    TwoOpen(SamTerminal, RecordId),
-    /// A SAM gave a number that is not above the one before.
-    SequenceReused(SamTerminal, TermSeq),
-    /// An intent with a number that its SAM did not give.
-    SequenceInvented(SamTerminal, TermSeq),
-    /// DEBIT left a terminal whose intent was not durable.
-    DebitBeforeIntent(SamTerminal),
-    /// What people were told is not what happened.
-    ToldWrong(SamTerminal, String),
-    /// A debit stayed open although its card came back and nothing went wrong any more.
-    NeverResolved(SamTerminal, RecordId),
-    /// The till went on and on.
-    Endless(SamTerminal),
-    /// The backend booked another sum than a card lost.
-    Booked {
-        /// The card.
-        card: CardId,
-        /// What it lost.
-        lost: u64,
-        /// What the backend booked.
-        booked: u64,
-        /// What nobody can know yet.
-        unknown: u64,
-    },
-    /// Anything else that is wrong at the backend.
-    Backend(String),
-}
-
-impl std::fmt::Display for Violation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::MoneyLost { card, lost, debited, booked, in_doubt } => write!(
-                f,
-                "card {}: it lost {lost}, its log says {debited}; terminals booked {booked} and list {in_doubt} in doubt",
-                card.asn
-            ),
-            Self::NoIntent(card, counter) => {
-                write!(f, "card {}: debit {} is in no terminal's journal", card.asn, counter.0)
-            }
-            Self::VoidButTaken(terminal, id) => {
-                write!(f, "terminal {terminal}: record {} is void, but the card was debited", id.0)
-            }
-            Self::DoneButNotTaken(terminal, id) => {
-                write!(f, "terminal {terminal}: record {} is done, but the card was not debited", id.0)
-            }
-            Self::BookedTwice(card, counter) => {
-                write!(f, "card {}: two records claim debit {}", card.asn, counter.0)
-            }
-            Self::WrongTac(terminal, id) => {
-                write!(f, "terminal {terminal}: record {} has a TAC that the issuer will refuse", id.0)
-            }
-            Self::ResolvesNothing(terminal, id) => {
-                write!(f, "terminal {terminal}: entry {} resolves what is not open", id.0)
-            }
-            Self::TwoOpen(terminal, id) => {
-                write!(f, "terminal {terminal}: record {} opens a second debit of its card", id.0)
-            }
-            Self::SequenceReused(terminal, seq) => write!(f, "SAM {terminal} gave number {} again", seq.0),
-            Self::SequenceInvented(terminal, seq) => {
-                write!(f, "terminal {terminal} used number {}, which its SAM did not give", seq.0)
-            }
-            Self::DebitBeforeIntent(terminal) => {
-                write!(f, "terminal {terminal} sent DEBIT before its intent was durable")
-            }
-            Self::ToldWrong(terminal, what) => write!(f, "terminal {terminal} told people wrong: {what}"),
-            Self::NeverResolved(terminal, id) => {
-                write!(f, "terminal {terminal}: record {} is still open after a quiet tap of its card", id.0)
-            }
-            Self::Endless(terminal) => write!(f, "terminal {terminal} goes on without end"),
-            Self::Booked { card, lost, booked, unknown } => write!(
-                f,
-                "card {} lost {lost}; the backend booked {booked}, and {unknown} cannot be known yet",
-                card.asn
-            ),
-            Self::Backend(what) => write!(f, "backend: {what}"),
-        }
-    }
 }
 
 /// A record with how it stands.
@@ -217,8 +148,12 @@ struct Sums {
 
 /// Whether the card made the debit that this record intended.
 fn is_taken(card: &CardBook<'_>, intent: &DebitIntent) -> bool {
-    let at_counter = card.debits.iter().find(|debit| debit.counter == intent.counter);
-    at_counter.is_some_and(|debit| card.tac_key.tac(&intent.tac_terms()) == debit.tac)
+    let mut at_counter = card.debits().filter(|debit| debit.counter == intent.counter).peekable();
+    if at_counter.peek().is_none() {
+        return false;
+    }
+    let tac = card.tac_key.tac(&intent.tac_terms());
+    at_counter.any(|debit| debit.tac == tac)
 }
 
 fn check_record(
@@ -234,6 +169,8 @@ fn check_record(
     match standing {
         Standing::Open | Standing::Resolved(Resolution::Uncertain { .. }) if taken => sums.in_doubt += amount,
         Standing::Open | Standing::Resolved(Resolution::Uncertain { .. }) => {}
+        // A copy of the card was shown, which had not made this debit: nobody at the terminal could know.
+        Standing::Resolved(Resolution::Void) if taken && card.is_forked() => sums.in_doubt += amount,
         Standing::Resolved(Resolution::Void) if taken => {
             found.push(Violation::VoidButTaken(book.number, id));
         }
@@ -258,7 +195,7 @@ fn check_record(
 pub fn check(cards: &[CardBook<'_>], terminals: &[TerminalBook<'_>]) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut sums: BTreeMap<CardId, Sums> = BTreeMap::new();
-    let mut claimed: BTreeSet<(CardId, OfflineCounter)> = BTreeSet::new();
+    let mut claimed: BTreeSet<Claimed> = BTreeSet::new();
     for book in terminals {
         check_sequence(book, &mut found);
         for record in replay(book, &mut found) {
@@ -266,7 +203,7 @@ pub fn check(cards: &[CardBook<'_>], terminals: &[TerminalBook<'_>]) -> Vec<Viol
             let Some(card) = cards.iter().find(|card| card.id == intent.card) else { continue };
             let sums = sums.entry(card.id).or_default();
             if check_record(book, card, record, sums, &mut found)
-                && !claimed.insert((card.id, intent.counter))
+                && !claimed.insert((card.id, intent.counter, intent.terminal, intent.term_seq))
             {
                 found.push(Violation::BookedTwice(card.id, intent.counter));
             }
@@ -276,22 +213,32 @@ pub fn check(cards: &[CardBook<'_>], terminals: &[TerminalBook<'_>]) -> Vec<Viol
         let sums = sums.remove(&card.id).unwrap_or_default();
         check_card(card, &sums, &claimed, &mut found);
     }
+    loads::check(cards, terminals, &mut found);
     found
 }
 
-fn check_card(
-    card: &CardBook<'_>,
-    sums: &Sums,
-    claimed: &BTreeSet<(CardId, OfflineCounter)>,
-    found: &mut Vec<Violation>,
-) {
-    let lost = i64::from(card.issued.0) - i64::from(card.balance.0);
-    let debited = card.debits.iter().map(|debit| i64::from(debit.amount.0)).sum();
+/// A debit as a record claims it: two debits on one counter are two.
+type Claimed = (CardId, OfflineCounter, SamTerminal, TermSeq);
+
+fn check_card(card: &CardBook<'_>, sums: &Sums, claimed: &BTreeSet<Claimed>, found: &mut Vec<Violation>) {
+    for life in &card.lives {
+        let debited: i64 = life.debits.iter().map(|debit| i64::from(debit.amount.0)).sum();
+        let credited: i64 = life.credits.iter().map(|credit| i64::from(credit.amount.0)).sum();
+        if i64::from(life.start.0) + credited - debited != i64::from(life.balance.0) {
+            let (start, balance) = (life.start.0, life.balance.0);
+            let what = format!("{start} + {credited} loaded - {debited} debited is not {balance}");
+            found.push(Violation::CardSums(card.id, what));
+        }
+    }
+    let lost = card.lost();
+    let debited = card.debits().map(|debit| i64::from(debit.amount.0)).sum();
     let (booked, in_doubt) = (sums.booked, sums.in_doubt);
     if lost != debited || lost != booked + in_doubt {
         found.push(Violation::MoneyLost { card: card.id, lost, debited, booked, in_doubt });
     }
-    let unclaimed = card.debits.iter().filter(|debit| !claimed.contains(&(card.id, debit.counter)));
+    let of_card: BTreeSet<(OfflineCounter, SamTerminal)> =
+        claimed.iter().filter(|(id, ..)| *id == card.id).map(|(_, at, by, _)| (*at, *by)).collect();
+    let unclaimed = card.debits().filter(|debit| !of_card.contains(&(debit.counter, debit.terminal)));
     found.extend(unclaimed.map(|debit| Violation::NoIntent(card.id, debit.counter)));
 }
 
@@ -305,59 +252,6 @@ pub fn still_open(terminals: &[TerminalBook<'_>]) -> Vec<Violation> {
         open.map(|(id, _, _)| Violation::NeverResolved(book.number, id)).collect::<Vec<_>>()
     });
     open.collect()
-}
-
-/// Which debits of cards the terminals' records can claim at the backend.
-#[derive(Debug, Default)]
-pub struct Claims {
-    /// By card and counter: the terminal's index, the amount, and whether the record proves it by a TAC.
-    taken: BTreeMap<(CardId, OfflineCounter), (usize, CardAmount, bool)>,
-}
-
-/// Matches records with what the cards did.
-#[must_use]
-pub fn claims(cards: &[CardBook<'_>], terminals: &[TerminalBook<'_>]) -> Claims {
-    let mut claims = Claims::default();
-    for (index, book) in terminals.iter().enumerate() {
-        for (_, intent, standing) in replay(book, &mut Vec::new()) {
-            let Some(card) = cards.iter().find(|card| card.id == intent.card) else { continue };
-            let proven = match standing {
-                Standing::Resolved(
-                    Resolution::Done { .. }
-                    | Resolution::RecoveredUnverified { .. }
-                    | Resolution::Uncertain { tac: Some(_), .. },
-                ) => true,
-                Standing::Resolved(Resolution::Uncertain { tac: None, .. }) => false,
-                _ => continue,
-            };
-            if is_taken(card, intent) {
-                claims.taken.insert((card.id, intent.counter), (index, intent.amount, proven));
-            }
-        }
-    }
-    claims
-}
-
-impl Claims {
-    /// Whether the backend can know of a debit: by its TAC, or since the next one is known and says what was left.
-    fn is_known(&self, key: (CardId, OfflineCounter)) -> bool {
-        let Some((_, _, proven)) = self.taken.get(&key) else { return false };
-        *proven || key.1.next().is_some_and(|next| self.is_known((key.0, next)))
-    }
-
-    /// What a card lost and the backend cannot know.
-    #[must_use]
-    pub fn unknowable(&self, card: &CardBook<'_>) -> u64 {
-        let unknown = card.debits.iter().filter(|debit| !self.is_known((card.id, debit.counter)));
-        unknown.map(|debit| u64::from(debit.amount.0)).sum()
-    }
-
-    /// What the backend owes for a terminal's records.
-    #[must_use]
-    pub fn of_terminal(&self, index: usize) -> u64 {
-        let own = self.taken.iter().filter(|(key, (at, _, _))| *at == index && self.is_known(**key));
-        own.map(|(_, (_, amount, _))| u64::from(amount.0)).sum()
-    }
 }
 
 /// Whether the end of a visit is what happened: `own` are the records that the visit's own payment made.
@@ -417,6 +311,8 @@ pub fn told_right(
             }
             other => Err(format!("uncertain, with {own_taken} debits and the record {other:?}")),
         },
+        Outcome::Loaded(receipt) => loads::told_loaded(receipt, asked, book, cards),
+        Outcome::LoadUncertain { record, .. } => loads::told_uncertain(*record, book),
         _ if own_taken > 0 => Err(format!("{outcome:?}, but the card was debited")),
         _ => Ok(()),
     }

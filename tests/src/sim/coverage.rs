@@ -17,13 +17,62 @@ pub struct Coverage {
 }
 
 /// Commands to the card.
-pub const TO_CARD: [&str; 5] = ["SELECT", "INIT PURCHASE", "probe", "DEBIT", "PROVE"];
+pub const TO_CARD: [&str; 10] = [
+    "SELECT",
+    "INIT PURCHASE",
+    "probe",
+    "DEBIT",
+    "PROVE",
+    "VERIFY PIN",
+    "INIT LOAD",
+    "CREDIT",
+    "PROVE LOAD",
+    "READ LOG",
+];
 /// Commands to the SAM.
 pub const TO_SAM: [&str; 4] = ["SAM SELECT", "SAM INIT", "SAM CREDIT", "SAM VERIFY PROVED"];
 /// Journal entries.
-pub const STORES: [&str; 2] = ["intent", "resolution"];
+pub const STORES: [&str; 7] =
+    ["intent", "resolution", "load", "load state", "upload answer", "batch", "traces"];
+/// Frames on the line.
+pub const FRAMES: [&str; 12] = [
+    "sign-in",
+    "load",
+    "confirmation",
+    "reversal",
+    "upload",
+    "settlement",
+    "answer to sign-in",
+    "answer to load",
+    "answer to confirmation",
+    "answer to reversal",
+    "answer to upload",
+    "answer to settlement",
+];
+/// What happens to frames.
+pub const BLOWS: [&str; 9] = [
+    "frame lost",
+    "frame doubled",
+    "frame late",
+    "frame garbled",
+    "frame in pieces",
+    "connection cut",
+    "connection cut after",
+    "line silent",
+    "old frame again",
+];
+/// What terminals do at the gateway.
+pub const ERRANDS: [&str; 7] = [
+    "sign-in",
+    "upload",
+    "upload with open",
+    "settlement",
+    "sign-in before a load",
+    "confirmation",
+    "lying settlement",
+];
 /// How a visit ends.
-pub const ENDS: [&str; 16] = [
+pub const ENDS: [&str; 22] = [
     "approved",
     "approved, recovered",
     "approved, recovered unverified",
@@ -40,6 +89,12 @@ pub const ENDS: [&str; 16] = [
     "nobody came",
     "terminal failed",
     "terminal crashed",
+    "loaded",
+    "earlier load completed",
+    "load uncertain",
+    "load: no answer",
+    "load: no gateway",
+    "declined: by the host",
 ];
 
 impl Coverage {
@@ -97,24 +152,39 @@ fn required() -> Vec<Point> {
         }
     };
     cross(&["command lost", "answer lost"], &TO_CARD);
-    cross(&["power lost in memory"], &["DEBIT"]);
-    cross(&["memory refuses"], &["DEBIT"]);
-    cross(&["wrong MAC2"], &["DEBIT"]);
+    cross(&["power lost in memory"], &["DEBIT", "CREDIT"]);
+    // A card whose memory refuses says so at VERIFY PIN: it counts tries before it compares.
+    cross(&["memory refuses"], &["DEBIT", "VERIFY PIN"]);
+    cross(&["wrong MAC2"], &["DEBIT", "CREDIT"]);
     cross(&["SAM command lost", "SAM answer lost"], &TO_SAM);
     cross(&["SAM power lost in memory", "SAM memory refuses"], &["SAM INIT"]);
     cross(&["crash before durable", "crash after durable", "disk full", "store lies"], &STORES);
     cross(&["crash at step"], &TO_CARD);
     cross(&["crash at step"], &TO_SAM);
-    cross(&["crash at step"], &STORES);
+    cross(&["crash at step"], &["intent", "resolution", "load", "load state"]);
     cross(&["clock jump"], &["back", "ahead"]);
     cross(&["clock nonsense"], &["step"]);
     cross(&["other card"], &["while open"]);
     cross(&["same card elsewhere"], &["while open"]);
     cross(&["card lingers"], &["removal"]);
-    cross(&["backend"], &["before durable", "after durable", "disk full", "store lies"]);
-    cross(&["line"], &["lost", "doubled", "answer lost", "late"]);
-    cross(&["terminal"], &["crash at upload"]);
+    cross(&BLOWS, &FRAMES);
+    let gateway = ["before durable", "after durable", "disk full", "store fails", "issuer out", "clock jump"];
+    cross(&["gateway"], &gateway);
+    cross(&["connection"], &["refused", "ended by the gateway", "ended by the gateway after silence"]);
+    cross(&["terminal dies at"], &["load state", "upload answer", "batch", "traces"]);
+    cross(&["errand done", "errand given up"], &ERRANDS);
+    cross(&["errand begins"], &["stolen upload", "tampered upload", "reversal of a load that was credited"]);
+    cross(&["forged"], &["consent"]);
+    cross(&["card leaves", "visit elsewhere"], &["while the host is asked"]);
+    cross(&["load answered"], &["yes", "no", "not at all"]);
+    let loads =
+        ["answered", "credit sent", "credited", "refused", "unknown", "declined", "reversed", "confirmed"];
+    cross(&["load"], &loads);
+    let copies = ["memory read out", "old memory written back", "memory written into another chip"];
+    cross(&["card"], &copies);
+    cross(&["books"], &["compared"]);
     cross(&["end"], &ENDS);
-    cross(&["resolved"], &["done", "void", "unverified", "MAC2 wrong", "SAM lost", "no proof"]);
+    let resolved = ["done", "void", "unverified", "MAC2 wrong", "SAM lost", "no proof", "rolled back"];
+    cross(&["resolved"], &resolved);
     all
 }

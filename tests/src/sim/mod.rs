@@ -1,14 +1,15 @@
-//! The deterministic simulation: real terminal flow, real purse and SAM, crashable memories and journals, virtual time,
-//! and faults; one seed is one history (`docs/simulation.md` tells one step by step).
+//! The deterministic simulation of the whole system: real terminal flow, real purse and SAM, the gateway's own sessions, switch and
+//! rules, crashable memories, journals and stores, virtual time, and faults; one seed is one history (`docs/simulation.md` tells one step by step).
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`plan`] | a history as data; a seed makes one |
-//! | [`world`] | cards, terminals with SAMs and journals, one clock; plays a plan |
-//! | [`till`] | a visit: drives `flow`'s purchase, lets faults strike |
+//! | [`plan`], [`temper`] | a history as data; a seed makes one |
+//! | [`world`] | cards, terminals with SAMs and journals, a gateway, one clock; plays a plan |
+//! | [`till`] | a visit: drives `flow`'s purchase and load, lets faults strike |
+//! | [`desk`], [`line`], [`gateway`] | a terminal's line and errands; frames on their way; the acquirer's side |
 //! | [`slot`], [`store`] | a chip with its power; a journal that forgets what was not synced |
-//! | [`office`] | the evening: uploads over a bad line to a backend that crashes |
-//! | [`check`] | what must be true afterwards |
+//! | [`quiet`] | the end: nothing goes wrong any more, everything is uploaded and settled |
+//! | [`check`], [`books`], [`answers`] | what must be true: of cards and journals, of the backend's books, of what was promised |
 //! | [`coverage`] | what was hit; a fault point never hit is a failure |
 //! | [`campaign`], [`shrink`] | many seeds; the shortest story of a failing one |
 //! | [`soak`] | histories that were never played before, for as long as wanted |
@@ -16,18 +17,25 @@
 //!
 //! Nothing here reads a clock or a random source, so the same seed gives the same history on every machine.
 
+pub mod answers;
+pub mod books;
 pub mod campaign;
 pub mod check;
 pub mod coverage;
-pub mod office;
+pub mod desk;
+pub mod gateway;
+pub mod line;
 pub mod plan;
+pub mod quiet;
 pub mod rng;
 pub mod shrink;
 pub mod slot;
 pub mod soak;
 pub mod store;
 pub mod teeth;
+pub mod temper;
 pub mod till;
+pub mod violation;
 pub mod words;
 pub mod world;
 

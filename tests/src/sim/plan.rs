@@ -1,10 +1,9 @@
-//! A history as data: what is issued, who goes where, and what goes wrong. A seed makes a [`Plan`]; the world only
+//! A history as data: what is issued, who goes where, and what goes wrong. A seed makes a [`Plan`] ([`super::temper`]); the world only
 //! carries it out. Because the plan is data, a failing one can be made shorter and tried again ([`super::shrink`]).
 //!
 //! Faults name the moment they strike by a count (the third APDU of this presence, the second store of this visit).
 //! One that never comes to pass because the visit ended before does nothing.
 
-use super::rng::Rng;
 use card_applet_sim::memory::Survival;
 use protocol::money::CardAmount;
 use protocol::purse::Suite;
@@ -14,12 +13,152 @@ use protocol::purse::Suite;
 pub struct Plan {
     /// Seed of the cards' random numbers.
     pub seed: u64,
-    /// The cards, each with its own serial number.
+    /// The cards, each with its own serial number, issued empty.
     pub cards: Vec<CardPlan>,
     /// The terminals, each with a SAM.
     pub terminals: Vec<TerminalPlan>,
-    /// What happens, one visit after the other.
-    pub visits: Vec<Visit>,
+    /// What happens, one act begun after the other.
+    pub acts: Vec<Act>,
+}
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Somebody stands at a terminal.
+    Visit(Visit),
+    /// A terminal does something at its gateway; the next act begins while it is at it.
+    Errand(Errand),
+    /// Somebody copies memories.
+    Copy {
+        /// Milliseconds since the act before.
+        after_ms: u64,
+        /// What.
+        what: Copying,
+    },
+}
+
+/// What somebody with the right tools does to a card's memory. Indices beyond the plan's cards are the clones, in the order in which
+/// they were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copying {
+    /// Reads it out, for later.
+    Keep(usize),
+    /// Writes into the card what was read out of it.
+    Restore(usize),
+    /// Writes what was read out into another chip.
+    Clone(usize),
+}
+
+/// Something a terminal does at its gateway.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// Which terminal.
+    pub terminal: usize,
+    /// What.
+    pub task: Task,
+    /// Milliseconds since the act before.
+    pub after_ms: u64,
+    /// What goes wrong in the terminal: crashes at stores and refusing disks, counted since the errand began.
+    pub faults: Vec<TerminalFault>,
+    /// What goes wrong on its line.
+    pub line: Vec<LineFault>,
+    /// What goes wrong at the gateway.
+    pub gateway: Vec<GatewayFault>,
+}
+
+/// What a terminal does at its gateway. The last four are crooked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Fetches new working keys.
+    SignIn,
+    /// Sends what waits.
+    Upload,
+    /// The same, with payments that still wait for their card.
+    UploadOpen,
+    /// Settles its batch.
+    Settle,
+    /// Takes its connection down.
+    HangUp,
+    /// Settles with totals that it never counted.
+    SettleLying(u32),
+    /// Uploads another terminal's records as its own.
+    Steal {
+        /// Whose.
+        from: usize,
+    },
+    /// Uploads its newest payment with another amount.
+    Tamper(u32),
+    /// Reverses the last load that it credited to a card.
+    ReverseLoaded,
+}
+
+/// A direction on the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the gateway.
+    Up,
+    /// To the terminal.
+    Down,
+}
+
+/// What goes wrong on a terminal's line. Frames are counted in their direction since the act began, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineFault {
+    /// Direction.
+    pub way: Way,
+    /// Frame.
+    pub frame: usize,
+    /// What happens to it.
+    pub blow: Blow,
+}
+
+/// What happens to a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blow {
+    /// It is lost.
+    Lost,
+    /// It comes twice, the second time so many milliseconds later.
+    Twice(u64),
+    /// It comes so many milliseconds later: others overtake it, or its request has been given up.
+    Late(u64),
+    /// One bit of this byte is another.
+    Garbled(usize),
+    /// It comes in two pieces, cut before this byte.
+    Split(usize),
+    /// The connection breaks instead.
+    Cut,
+    /// The connection breaks right after it.
+    CutAfter,
+    /// From it on nothing passes for so many milliseconds.
+    Silence(u64),
+    /// A frame from before comes again behind it: this many back.
+    Replay(usize),
+}
+
+/// What goes wrong at the gateway. Commits are counted since the act began, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GatewayFault {
+    /// Commit.
+    pub commit: usize,
+    /// What happens.
+    pub trouble: Trouble,
+}
+
+/// What happens at the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It dies before the commit is durable, and starts again after so many milliseconds.
+    DiesBefore(u64),
+    /// It dies right after the commit is durable.
+    DiesAfter(u64),
+    /// Its disk is full.
+    Full,
+    /// Its disk reports a failure and keeps nothing.
+    Fails,
+    /// The issuer is out: everything is answered 91, and nothing decided.
+    IssuerOut,
+    /// Its wall clock jumps.
+    ClockJump(i64),
 }
 
 /// A card as issued.
@@ -27,8 +166,8 @@ pub struct Plan {
 pub struct CardPlan {
     /// Suite.
     pub suite: Suite,
-    /// Balance as issued.
-    pub balance: CardAmount,
+    /// Minor units on the account that its loads draw on.
+    pub funds: u32,
     /// What its memory keeps of writes that a power loss interrupts.
     pub survival: Survival,
 }
@@ -38,21 +177,36 @@ pub struct CardPlan {
 pub struct TerminalPlan {
     /// Its SAM is another maker's, without VERIFY_PROVED_PURCHASE.
     pub foreign_sam: bool,
+    /// Trace numbers that it has used up in its life before.
+    pub traces_used: u32,
 }
 
-/// A payment at a terminal, as the people there see it.
+/// What somebody wants at a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// To pay.
+    Pay(CardAmount),
+    /// To have a card loaded.
+    Load(CardAmount),
+}
+
+/// A payment or load at a terminal, as the people there see it.
 #[derive(Clone, Debug)]
 pub struct Visit {
     /// Which terminal.
     pub terminal: usize,
-    /// What it asks for.
-    pub amount: CardAmount,
+    /// What it is about.
+    pub want: Want,
     /// Milliseconds since the visit before.
     pub after_ms: u64,
     /// What comes into the field, in order. After the last the terminal waits until it gives up.
     pub field: Vec<Presence>,
     /// What goes wrong on the terminal's side.
     pub faults: Vec<TerminalFault>,
+    /// What goes wrong on its line, of a load.
+    pub line: Vec<LineFault>,
+    /// What goes wrong at the gateway, of a load.
+    pub gateway: Vec<GatewayFault>,
 }
 
 /// Something that happens while a terminal waits for a card.
@@ -101,8 +255,10 @@ pub enum CardFault {
     },
     /// The card's memory takes no change for as long as the card is here.
     MemoryRefuses,
-    /// MAC2 in the answer to DEBIT is changed on the way.
+    /// MAC2 in the answer to DEBIT, or in CREDIT, is changed on the way.
     WrongMac2,
+    /// It is taken away while the gateway is asked for its load.
+    LeavesWhileAsking,
 }
 
 /// What goes wrong in a terminal. Counts are of this visit, from 0.
@@ -164,59 +320,27 @@ pub enum TerminalFault {
         /// Step.
         step: usize,
     },
+    /// Crooked: it makes up the issuer's consent to a load instead of asking for it.
+    ForgedConsent,
 }
 
-const SURVIVALS: [Survival; 5] =
-    [Survival::None, Survival::All, Survival::Front(128), Survival::Back(128), Survival::Front(250)];
-const JUMPS_MS: [i64; 8] = [
-    -1_000,
-    1_000,
-    -3_600_000,
-    3_600_000,
-    -400 * 86_400_000,
-    400 * 86_400_000,
-    4_000 * 86_400_000,
-    -20_000 * 86_400_000,
-];
-/// Most visits of a history; most have fewer.
-pub const VISITS_MAX: u64 = 40;
-
 impl Plan {
-    /// The history of `seed`. Each seed has a temper of its own (how many cards, how much goes wrong, and of what
-    /// kind), since what every history has a little of, none has much of.
-    #[must_use]
-    pub fn of_seed(seed: u64) -> Self {
-        let mut rng = Rng::new(seed.wrapping_mul(0xA076_1D64_78BD_642F));
-        let cards = (0..1 + rng.index(3)).map(|_| CardPlan {
-            suite: if rng.chance(60) { Suite::Aes } else { Suite::Des },
-            balance: CardAmount(u32::try_from(100 + rng.below(20_000)).unwrap_or(0)),
-            survival: rng.pick(&SURVIVALS),
-        });
-        let cards: Vec<_> = cards.collect();
-        let terminals = (0..1 + rng.index(3)).map(|_| TerminalPlan { foreign_sam: rng.chance(8) });
-        let terminals: Vec<_> = terminals.collect();
-        let mut temper = Temper {
-            cards: cards.len(),
-            terminals: terminals.len(),
-            card_faults: rng.pick(&[0, 15, 40, 70]),
-            terminal_faults: rng.pick(&[0, 10, 30, 60]),
-            kinds: rng.next(),
-            rng,
-        };
-        let visits = (0..4 + temper.rng.below(VISITS_MAX - 3)).map(|_| temper.visit(0)).collect();
-        Self { seed, cards, terminals, visits }
-    }
-
     /// All faults, for counting and shrinking.
     #[must_use]
     pub fn fault_count(&self) -> usize {
-        self.visits.iter().map(Visit::fault_count).sum()
+        let of_act = |act: &Act| match act {
+            Act::Visit(visit) => visit.fault_count(),
+            Act::Errand(errand) => errand.faults.len() + errand.line.len() + errand.gateway.len(),
+            Act::Copy { .. } => 1,
+        };
+        self.acts.iter().map(of_act).sum()
     }
 
     /// Times a card is presented.
     #[must_use]
     pub fn tap_count(&self) -> usize {
-        self.visits.iter().map(Visit::tap_count).sum()
+        let of_act = |act: &Act| if let Act::Visit(visit) = act { visit.tap_count() } else { 0 };
+        self.acts.iter().map(of_act).sum()
     }
 }
 
@@ -227,7 +351,7 @@ impl Visit {
             Presence::Elsewhere(visit) => visit.fault_count(),
             Presence::Cancel => 0,
         });
-        self.faults.len() + in_field.sum::<usize>()
+        self.faults.len() + self.line.len() + self.gateway.len() + in_field.sum::<usize>()
     }
 
     fn tap_count(&self) -> usize {
@@ -237,108 +361,5 @@ impl Visit {
             Presence::Cancel => 0,
         });
         taps.sum()
-    }
-}
-
-/// What a seed likes.
-struct Temper {
-    rng: Rng,
-    cards: usize,
-    terminals: usize,
-    card_faults: u64,
-    terminal_faults: u64,
-    /// Which kinds of fault this history has: one bit each.
-    kinds: u64,
-}
-
-impl Temper {
-    fn has(&self, kind: u32) -> bool {
-        self.kinds.rotate_right(kind) & 1 == 1
-    }
-
-    fn visit(&mut self, depth: usize) -> Visit {
-        let terminal = self.rng.index(self.terminals);
-        let amount = CardAmount(match self.rng.below(10) {
-            0 => 1,
-            1 => u32::try_from(1 + self.rng.below(60_000)).unwrap_or(1),
-            _ => u32::try_from(50 + self.rng.below(900)).unwrap_or(1),
-        });
-        let after_ms = match self.rng.below(4) {
-            0 => 0,
-            1 => self.rng.below(3_000),
-            _ => self.rng.below(600_000),
-        };
-        let mut card = self.rng.index(self.cards);
-        let mut field = vec![self.card(card)];
-        while self.rng.chance(45) && field.len() < 6 {
-            if self.rng.chance(20) {
-                card = self.rng.index(self.cards);
-            }
-            let next = match self.rng.below(20) {
-                0 => Presence::Cancel,
-                1..=3 if depth == 0 => Presence::Elsewhere(Box::new(self.elsewhere(card, terminal))),
-                _ => self.card(card),
-            };
-            field.push(next);
-        }
-        let mut faults = Vec::new();
-        while self.rng.chance(self.terminal_faults) && faults.len() < 3 {
-            faults.extend(self.terminal_fault());
-        }
-        Visit { terminal, amount, after_ms, field, faults }
-    }
-
-    /// The same card at another terminal, most of the time.
-    fn elsewhere(&mut self, card: usize, not_at: usize) -> Visit {
-        let mut visit = self.visit(1);
-        if visit.terminal == not_at {
-            visit.terminal = (not_at + 1) % self.terminals;
-        }
-        if self.rng.chance(80) {
-            visit.field.insert(0, Presence::Card { card, fault: None, lingers: false });
-        }
-        visit
-    }
-
-    fn card(&mut self, card: usize) -> Presence {
-        let fault = if self.rng.chance(self.card_faults) { self.card_fault() } else { None };
-        Presence::Card { card, fault, lingers: self.rng.chance(4) }
-    }
-
-    fn card_fault(&mut self) -> Option<CardFault> {
-        let kind = u32::try_from(self.rng.below(8)).unwrap_or(0);
-        let apdu = self.rng.index(5);
-        let bytes = self.rng.index(24);
-        let fault = match kind {
-            0 | 1 => CardFault::CommandLost { apdu, bytes },
-            2..=4 => CardFault::AnswerLost { apdu, bytes },
-            5 => CardFault::PowerLost {
-                apdu: 2 + self.rng.index(3),
-                operations: self.rng.below(3),
-                share: self.rng.pick(&[0, 1, 100, 200, 255]),
-            },
-            6 => CardFault::MemoryRefuses,
-            _ => CardFault::WrongMac2,
-        };
-        self.has(kind).then_some(fault)
-    }
-
-    fn terminal_fault(&mut self) -> Option<TerminalFault> {
-        let kind = u32::try_from(self.rng.below(11)).unwrap_or(0);
-        let (apdu, store, step) = (self.rng.index(4), self.rng.index(3), self.rng.index(14));
-        let fault = match kind {
-            0 => TerminalFault::SamCommandLost { apdu },
-            1 => TerminalFault::SamAnswerLost { apdu },
-            2 => TerminalFault::SamPowerLost { apdu, operations: self.rng.below(2) },
-            3 => TerminalFault::SamMemoryRefuses,
-            4 => TerminalFault::CrashAtStep { step },
-            5 => TerminalFault::CrashBeforeDurable { store },
-            6 => TerminalFault::CrashAfterDurable { store },
-            7 => TerminalFault::DiskFull { store },
-            8 => TerminalFault::StoreLies { store },
-            9 => TerminalFault::ClockJump { step, ms: self.rng.pick(&JUMPS_MS) },
-            _ => TerminalFault::ClockNonsense { step },
-        };
-        self.has(16 + kind).then_some(fault)
     }
 }

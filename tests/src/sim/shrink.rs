@@ -1,12 +1,12 @@
 //! The shortest story: a failing plan is tried again with less of it, as long as it still breaks the same rule.
 
 use super::check::Violation;
-use super::plan::{Plan, Presence, Visit};
+use super::plan::{Act, Plan, Presence, Visit};
 use super::world::{Care, play};
 use std::mem::{Discriminant, discriminant};
 
 /// Most replays that are spent on one failure.
-const TRIES_MAX: usize = 4_000;
+const TRIES_MAX: usize = 1_500;
 
 /// The plan without anything that the failure does not need.
 #[must_use]
@@ -15,7 +15,7 @@ pub fn shortest(plan: &Plan) -> Plan {
     let mut best = plan.clone();
     let mut tries = 0;
     loop {
-        let before = (best.visits.len(), best.tap_count(), best.fault_count());
+        let before = (best.acts.len(), best.tap_count(), best.fault_count());
         for smaller in CANDIDATES {
             let mut position = 0;
             while let Some(candidate) = smaller(&best, position) {
@@ -30,77 +30,92 @@ pub fn shortest(plan: &Plan) -> Plan {
                 }
             }
         }
-        if before == (best.visits.len(), best.tap_count(), best.fault_count()) {
+        if before == (best.acts.len(), best.tap_count(), best.fault_count()) {
             return best;
         }
     }
 }
 
 fn failure(plan: &Plan) -> Option<Discriminant<Violation>> {
-    let played = play(plan, Care { every_visit: true, story: false, office: true });
+    let played = play(plan, Care::default());
     played.violations.first().map(discriminant)
 }
 
 /// A way to make a plan smaller at a position; `None` when the positions are used up.
 type Smaller = fn(&Plan, usize) -> Option<Plan>;
 /// From the coarse to the fine.
-const CANDIDATES: [Smaller; 4] =
-    [without_tail, without_visit, without_terminal_fault, with_less_in_the_field];
+const CANDIDATES: [Smaller; 4] = [without_tail, without_act, without_fault, with_less_in_the_field];
 
-/// Only the first visits: position 0 is a half, then a quarter more, and so on.
+/// Only the first acts: position 0 is a half, then a quarter more, and so on.
 fn without_tail(plan: &Plan, position: usize) -> Option<Plan> {
-    let length = plan.visits.len();
+    let length = plan.acts.len();
     let drop = length >> (position + 1);
     if drop == 0 {
         return None;
     }
     let mut smaller = plan.clone();
-    smaller.visits.truncate(length - drop);
+    smaller.acts.truncate(length - drop);
     Some(smaller)
 }
 
-fn without_visit(plan: &Plan, position: usize) -> Option<Plan> {
-    (position < plan.visits.len()).then(|| {
+fn without_act(plan: &Plan, position: usize) -> Option<Plan> {
+    (position < plan.acts.len()).then(|| {
         let mut smaller = plan.clone();
-        smaller.visits.remove(position);
+        smaller.acts.remove(position);
         smaller
     })
 }
 
-fn without_terminal_fault(plan: &Plan, position: usize) -> Option<Plan> {
-    edit_nth(plan, position, |visit, left| {
-        if *left < visit.faults.len() {
-            visit.faults.remove(*left);
-            return true;
-        }
-        *left -= visit.faults.len();
-        false
+/// One fault less: in the terminal, on the line, or at the gateway.
+fn without_fault(plan: &Plan, position: usize) -> Option<Plan> {
+    edit_nth(plan, position, |act, left| {
+        let (faults, line, gateway) = match act {
+            Act::Visit(visit) => (&mut visit.faults, &mut visit.line, &mut visit.gateway),
+            Act::Errand(errand) => (&mut errand.faults, &mut errand.line, &mut errand.gateway),
+            Act::Copy { .. } => return false,
+        };
+        take_nth(faults, left) || take_nth(line, left) || take_nth(gateway, left)
     })
+}
+
+/// Removes the one wanted, or counts what is here down.
+fn take_nth<T>(list: &mut Vec<T>, left: &mut usize) -> bool {
+    if *left < list.len() {
+        list.remove(*left);
+        return true;
+    }
+    *left -= list.len();
+    false
 }
 
 fn with_less_in_the_field(plan: &Plan, position: usize) -> Option<Plan> {
-    edit_nth(plan, position, |visit, left| {
-        // Two edits each: without it at all, and without its fault.
-        let edits = visit.field.len() * 2;
-        if *left >= edits {
-            *left -= edits;
-            return false;
-        }
-        let index = *left / 2;
-        if left.is_multiple_of(2) {
-            visit.field.remove(index);
-        } else if let Some(Presence::Card { fault, lingers, .. }) = visit.field.get_mut(index) {
-            *fault = None;
-            *lingers = false;
-        }
-        true
+    edit_nth(plan, position, |act, left| match act {
+        Act::Visit(visit) => less_in_the_field(visit, left),
+        _ => false,
     })
 }
 
-/// Applies `edit` to visits, counting down its edits, until it says that the one wanted is done.
-fn edit_nth(plan: &Plan, position: usize, edit: impl Fn(&mut Visit, &mut usize) -> bool) -> Option<Plan> {
+fn less_in_the_field(visit: &mut Visit, left: &mut usize) -> bool {
+    // Two edits each: without it at all, and without its fault.
+    let edits = visit.field.len() * 2;
+    if *left >= edits {
+        *left -= edits;
+        return false;
+    }
+    let index = *left / 2;
+    if left.is_multiple_of(2) {
+        visit.field.remove(index);
+    } else if let Some(Presence::Card { fault, lingers, .. }) = visit.field.get_mut(index) {
+        *fault = None;
+        *lingers = false;
+    }
+    true
+}
+
+/// Applies `edit` to acts, counting down its edits, until it says that the one wanted is done.
+fn edit_nth(plan: &Plan, position: usize, edit: impl Fn(&mut Act, &mut usize) -> bool) -> Option<Plan> {
     let mut smaller = plan.clone();
     let mut left = position;
-    let done = smaller.visits.iter_mut().any(|visit| edit(visit, &mut left));
+    let done = smaller.acts.iter_mut().any(|act| edit(act, &mut left));
     done.then_some(smaller)
 }

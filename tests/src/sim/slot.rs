@@ -2,27 +2,83 @@
 //! where the plan says, and the eye of the checker, which reads the card as any reader would, after a fresh power-up.
 
 use super::plan::CardFault;
-use card_applet_sim::memory::{JournalMemory, PowerSupply, Powered, RamMedium, Survival};
+use card_applet_sim::memory::{
+    JournalMemory, Medium, MemoryFault, PowerSupply, Powered, RamMedium, Survival,
+};
 use card_applet_sim::os::Card;
 use card_applet_sim::random::SeededRandom;
 use protocol::apdu::{Response, StatusWord};
-use protocol::ids::{OfflineCounter, SamTerminal};
+use protocol::ids::{OfflineCounter, OnlineCounter, SamTerminal};
 use protocol::money::CardAmount;
 use protocol::purse::answer::{ProveAnswer, parse_balance};
 use protocol::purse::command::{GetProve, Select, get_balance, read_record};
 use protocol::purse::file::{LogRecord, SFI_LOG};
 use protocol::purse::{AID_SUITE_00, AID_SUITE_10, Moment, PurseError, Suite, Tac, TransactionType};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Room for every answer.
 const ANSWER_BYTES_MAX: usize = 258;
-/// Records of a card's log that are looked through for new debits; far more than one tap can make.
+/// Records of a card's log that are looked through for new ones; far more than one tap can make.
 const LOG_LOOK_BACK: u8 = 8;
+
+/// A medium that somebody with the right tools can read out and write back while the chip has no power: it happens when the chip is
+/// powered up the next time.
+struct Bare {
+    medium: RamMedium,
+    door: Arc<Mutex<Door>>,
+}
+
+/// What somebody wants of a medium.
+#[derive(Default)]
+struct Door {
+    written: Option<RamMedium>,
+    wanted: bool,
+    read: Option<RamMedium>,
+}
+
+fn lock(door: &Mutex<Door>) -> MutexGuard<'_, Door> {
+    door.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Medium for Bare {
+    fn read_all(&mut self) -> Result<Cow<'_, [u8]>, MemoryFault> {
+        let mut door = lock(&self.door);
+        if let Some(written) = door.written.take() {
+            self.medium = written;
+        }
+        if std::mem::take(&mut door.wanted) {
+            door.read = Some(self.medium.clone());
+        }
+        drop(door);
+        self.medium.read_all()
+    }
+    fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<(), MemoryFault> {
+        self.medium.write_at(offset, bytes)
+    }
+    fn sync(&mut self) -> Result<(), MemoryFault> {
+        self.medium.sync()
+    }
+    fn power_lost(&mut self) {
+        self.medium.power_lost();
+    }
+}
+
+/// A chip's memory, read out.
+#[derive(Clone)]
+pub struct Picture(RamMedium);
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Picture")
+    }
+}
 
 /// A card or SAM with its power.
 pub struct Chip {
     card: Card,
     supply: PowerSupply,
+    door: Arc<Mutex<Door>>,
     refuse_writes: Arc<Mutex<bool>>,
 }
 
@@ -49,15 +105,50 @@ impl Chip {
     pub fn new(
         survival: Survival,
         seed: u64,
-        make: impl FnOnce(&mut JournalMemory<Powered<RamMedium>>),
+        make: impl FnOnce(&mut dyn card_applet_sim::memory::Memory),
     ) -> Self {
         let supply = PowerSupply::new();
         let medium = RamMedium::new(survival);
         let refuse_writes = medium.full_disk_switch();
+        let door = Arc::default();
+        let medium = Bare { medium, door: Arc::clone(&door) };
         let mut memory =
             JournalMemory::format(Powered::new(medium, supply.clone())).expect("memory in RAM formats");
         make(&mut memory);
-        Self { card: Card::new(memory, SeededRandom::new(seed)), supply, refuse_writes }
+        Self { card: Card::new(memory, SeededRandom::new(seed)), supply, door, refuse_writes }
+    }
+
+    /// Reads its memory out, as it is without power.
+    ///
+    /// # Panics
+    /// Its memory does not recover.
+    pub fn picture(&mut self) -> Picture {
+        lock(&self.door).wanted = true;
+        self.power_on();
+        self.power_off();
+        Picture(lock(&self.door).read.take().expect("it was powered up"))
+    }
+
+    /// Writes a picture back.
+    pub fn restore(&mut self, picture: &Picture) {
+        self.power_off();
+        self.refuse_writes = picture.0.full_disk_switch();
+        lock(&self.door).written = Some(picture.0.clone());
+    }
+
+    /// Another chip with this memory, and a random source of its own.
+    ///
+    /// # Panics
+    /// The picture is not of a sound memory.
+    #[must_use]
+    pub fn of_picture(picture: &Picture, seed: u64) -> Self {
+        let supply = PowerSupply::new();
+        let door = Arc::default();
+        let medium = Bare { medium: picture.0.clone(), door: Arc::clone(&door) };
+        let memory = JournalMemory::open(Powered::new(medium, supply.clone()))
+            .expect("a picture of a sound memory opens");
+        let refuse_writes = picture.0.full_disk_switch();
+        Self { card: Card::new(memory, SeededRandom::new(seed)), supply, door, refuse_writes }
     }
 
     /// Powers it up. Memory that a power loss made unreadable is a failure of the card's, found here.
@@ -130,42 +221,88 @@ pub struct CardDebit {
     pub tac: Tac,
 }
 
+/// A load as the card itself knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CardCredit {
+    /// Counter as INIT answered it.
+    pub counter: OnlineCounter,
+    /// Amount.
+    pub amount: CardAmount,
+    /// Terminal number.
+    pub terminal: SamTerminal,
+    /// Date and time of the host's consent.
+    pub moment: Moment,
+    /// The card's proof for the issuer.
+    pub tac: Tac,
+}
+
+/// What a look at a card finds.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// What is on it.
+    pub balance: CardAmount,
+    /// Debits after the known ones, oldest first.
+    pub debits: Vec<CardDebit>,
+    /// Loads after the known ones, oldest first.
+    pub credits: Vec<CardCredit>,
+}
+
 impl Chip {
-    /// Reads balance and the debits after `known`, oldest first, by commands that anyone may send.
-    pub fn read_purse(&mut self, suite: Suite, known: OfflineCounter) -> (CardAmount, Vec<CardDebit>) {
+    /// Reads balance, and the debits and loads from these counters on, by commands that anyone may send.
+    pub fn read_purse(&mut self, suite: Suite, offline: OfflineCounter, online: OnlineCounter) -> Found {
         self.power_on();
         let aid: &[u8] = if suite == Suite::Aes { &AID_SUITE_10 } else { &AID_SUITE_00 };
         let (_, selected) = self.ask(|out| Select::Aid(aid).encode(out));
         assert!(selected.is_ok(), "the purse is selectable: {selected:?}");
         let (balance, _) = self.ask(get_balance);
         let balance = parse_balance(&balance).expect("a balance");
-        let mut debits = Vec::new();
+        let mut found = Found { balance, ..Found::default() };
         for record in 1..=LOG_LOOK_BACK {
             let (data, sw) = self.ask(|out| read_record(SFI_LOG, record, out));
             let Ok(log) = LogRecord::parse(&data) else { break };
+            let is_load = log.kind == TransactionType::Load;
             let is_debit = matches!(log.kind, TransactionType::Purchase | TransactionType::CappPurchase);
-            if !sw.is_ok() || !is_debit || log.counter_after <= known.0 {
+            let known = if is_load { online.0 } else { offline.0 };
+            if !sw.is_ok() || !(is_load || is_debit) || log.counter_after <= known {
                 break;
             }
-            debits.push(self.proven(suite, &log));
+            if is_load {
+                found.credits.push(self.proven_load(suite, &log));
+            } else {
+                found.debits.push(self.proven(suite, &log));
+            }
         }
-        debits.reverse();
+        found.debits.reverse();
+        found.credits.reverse();
         self.power_off();
-        (balance, debits)
+        found
     }
 
-    fn proven(&mut self, suite: Suite, log: &LogRecord) -> CardDebit {
+    fn prove(&mut self, suite: Suite, log: &LogRecord) -> Tac {
         let prove = GetProve { evidence: false, kind: log.kind, counter_after: log.counter_after };
         let (proof, sw) = self.ask(|out| prove.encode(suite, out));
         assert!(sw.is_ok(), "the card proves what its log holds: {sw:?}");
-        let proof = ProveAnswer::parse(suite, &proof).expect("a proof");
+        ProveAnswer::parse(suite, &proof).expect("a proof").tac
+    }
+
+    fn proven(&mut self, suite: Suite, log: &LogRecord) -> CardDebit {
         CardDebit {
             counter: OfflineCounter(log.counter_after.saturating_sub(1)),
             amount: log.amount,
             kind: log.kind,
             terminal: log.terminal,
             moment: log.moment,
-            tac: proof.tac,
+            tac: self.prove(suite, log),
+        }
+    }
+
+    fn proven_load(&mut self, suite: Suite, log: &LogRecord) -> CardCredit {
+        CardCredit {
+            counter: OnlineCounter(log.counter_after.saturating_sub(1)),
+            amount: log.amount,
+            terminal: log.terminal,
+            moment: log.moment,
+            tac: self.prove(suite, log),
         }
     }
 }
@@ -178,6 +315,17 @@ pub fn with_wrong_mac2(answer: &[u8]) -> Option<Vec<u8>> {
     Some(changed)
 }
 
+/// Changes MAC2 in CREDIT.
+#[must_use]
+pub fn with_wrong_consent(command: &[u8]) -> Vec<u8> {
+    let mut changed = command.to_vec();
+    // CLA INS P1 P2 Lc date4 time3, then MAC2.
+    if let Some(byte) = changed.get_mut(5 + 7) {
+        *byte ^= 0x01;
+    }
+    changed
+}
+
 /// Whether `fault` strikes at APDU number `apdu`.
 #[must_use]
 pub fn strikes(fault: Option<CardFault>, apdu: usize) -> Option<CardFault> {
@@ -185,6 +333,6 @@ pub fn strikes(fault: Option<CardFault>, apdu: usize) -> Option<CardFault> {
         CardFault::CommandLost { apdu: at, .. }
         | CardFault::AnswerLost { apdu: at, .. }
         | CardFault::PowerLost { apdu: at, .. } => *at == apdu,
-        CardFault::MemoryRefuses | CardFault::WrongMac2 => true,
+        CardFault::MemoryRefuses | CardFault::WrongMac2 | CardFault::LeavesWhileAsking => true,
     })
 }

@@ -1,7 +1,7 @@
 //! `make soak`: histories that nobody played before, for as long as wanted, on all processors. A fault point that all of them together
 //! never hit is a failure, as in the test.
 
-use super::campaign::{Report, run};
+use super::campaign::{Enough, Report, run};
 use std::time::{Duration, Instant};
 
 /// How often there is a sign of life.
@@ -12,8 +12,8 @@ pub fn soak(first: u64, long: Duration, mut told: impl FnMut(&str)) -> Report {
     let until = Instant::now() + long;
     let mut all = Report::default();
     while Instant::now() < until {
-        let part =
-            run(first.saturating_add(all.histories)..u64::MAX, Some(until.min(Instant::now() + TOLD_EVERY)));
+        let enough = Enough { until: Some(until.min(Instant::now() + TOLD_EVERY)), ..Enough::default() };
+        let part = run(first.saturating_add(all.histories)..u64::MAX, enough);
         all.histories += part.histories;
         all.coverage.add(&part.coverage);
         all.failing.extend(part.failing);

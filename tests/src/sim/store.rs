@@ -2,7 +2,12 @@
 //! The same batch-first `commit` as the journal in SQLite; entries are kept as `flow` writes them and read back from those
 //! bytes after a crash, which is how open debits come back.
 
-use flow::record::{CardId, DebitIntent, ENTRY_BYTES_MAX, JournalEntry, RecordId, Resolution, Uncertainty};
+use flow::outbox::Outbox;
+use flow::record::{
+    CardId, DebitIntent, ENTRY_BYTES_MAX, JournalEntry, LoadState, RecordId, Resolution, Uncertainty,
+};
+use protocol::ids::BatchNo;
+use protocol::iso8583::f58::{BatchItem, ItemName, ItemSide};
 use protocol::time::Wall;
 use std::collections::BTreeMap;
 use terminal::journal::{Batch, StoreFault};
@@ -45,9 +50,24 @@ struct Index {
     entries: Vec<JournalEntry>,
     open: BTreeMap<CardId, RecordId>,
     wrong_proofs: Vec<(CardId, Wall)>,
+    outbox: Outbox,
 }
 
 impl CrashStore {
+    /// A journal that has used trace numbers before.
+    ///
+    /// # Panics
+    /// Never: the disk is good.
+    #[must_use]
+    pub fn with_traces_used(used: u32) -> Self {
+        let mut store = Self::default();
+        if used > 0 {
+            let entry = JournalEntry::Traces(protocol::ids::Stan(used));
+            store.commit(&Batch::of(entry, Wall(0)), Fate::Good).expect("a good disk");
+        }
+        store
+    }
+
     /// Makes a batch durable; the numbers are those of its entries, in order.
     ///
     /// # Errors
@@ -102,11 +122,68 @@ impl CrashStore {
         self.memory.wrong_proofs.iter().any(|(id, wall)| id == card && *wall > since)
     }
 
+    /// What waits for the host, folded from the entries as the journal on disk folds it.
+    #[must_use]
+    pub const fn outbox(&self) -> &Outbox {
+        &self.memory.outbox
+    }
+
+    /// The same, for the errand that sends it.
+    pub const fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.memory.outbox
+    }
+
+    /// What counts in this batch: payments that the host booked, and loads that it consented to and did not take back.
+    #[must_use]
+    pub fn counted_in(&self, batch: BatchNo) -> Vec<BatchItem> {
+        let (mut items, mut resolved) = (BTreeMap::new(), BTreeMap::new());
+        for (_, entry) in self.entries() {
+            match entry {
+                JournalEntry::Resolved { intent, resolution } => drop(resolved.insert(*intent, *resolution)),
+                JournalEntry::Uploaded { intent, code, batch: at } => {
+                    let void = resolved.get(intent) == Some(&Resolution::Void);
+                    if let Some(JournalEntry::Intent(debit)) = self.entry(*intent)
+                        && (*at == batch && code.is_approved() && !void)
+                    {
+                        let name = ItemName::Record(debit.terminal, debit.term_seq);
+                        let minor = debit.amount.0.into();
+                        items.insert(*intent, BatchItem { side: ItemSide::Debit, name, minor });
+                    }
+                }
+                JournalEntry::LoadState { load, state } => {
+                    let Some(JournalEntry::Load(intent)) = self.entry(*load) else { continue };
+                    let (name, minor) = (ItemName::Trace(intent.numbers.trace), intent.amount.0.into());
+                    match state {
+                        LoadState::Answered { .. } if intent.numbers.batch == batch => {
+                            items.insert(*load, BatchItem { side: ItemSide::Load, name, minor });
+                        }
+                        LoadState::Reversed => drop(items.remove(load)),
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+        items.into_values().collect()
+    }
+
     /// An entry by its number.
     #[must_use]
     pub fn entry(&self, id: RecordId) -> Option<&JournalEntry> {
         let index = usize::try_from(id.0.checked_sub(1)?).ok()?;
         self.memory.entries.get(index)
+    }
+
+    /// How many durable entries there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.memory.entries.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.memory.entries.is_empty()
     }
 
     /// All durable entries with their numbers.
@@ -117,6 +194,7 @@ impl CrashStore {
 
 impl Index {
     fn take(&mut self, entry: JournalEntry, wall: Wall) {
+        self.outbox.apply(id_at(self.entries.len()), &entry);
         match &entry {
             JournalEntry::Intent(intent) => {
                 self.open.insert(intent.card, id_at(self.entries.len()));

@@ -1,19 +1,24 @@
-//! A visit: the driver of the real purchase flow in the simulated world. It does what `flow::machine` asks of a driver,
+//! A visit: the driver of the real purchase and load flows in the simulated world. It does what `flow::machine` asks of a driver,
 //! on virtual time, and lets the plan's faults strike where they are due.
 
 use super::check::{Violation, told_right};
-use super::plan::{CardFault, Presence, TerminalFault, Visit};
-use super::slot::{Exchange, strikes, with_wrong_mac2};
-use super::store::{Failed, Fate};
+use super::desk;
+use super::plan::{CardFault, Presence, TerminalFault, Visit, Want};
+use super::slot::{Exchange, strikes, with_wrong_consent, with_wrong_mac2};
+use super::store::Failed;
 use super::words;
 use super::world::{Scheme, World, card_name, money, till_name};
-use flow::machine::{Order, Patience, Standing};
+use flow::load::{CardPin, Load};
+use flow::machine::{LoadReply, Order, Patience, Standing};
 use flow::purchase::Purchase;
-use flow::record::{CardId, JournalEntry, RecordId};
+use flow::record::{CardId, JournalEntry, LoadIntent, RecordId};
 use flow::sam::{OpenSam, SamIdentity};
 use flow::{Event, Machine, Outcome, Prompt, Step};
 use protocol::ids::TermSeq;
+use protocol::iso8583::f58::LoadAnswer;
+use protocol::iso8583::typed::{ResponseCode, RetrievalReference};
 use protocol::purse::command::ins;
+use protocol::purse::{Moment, PurseMac};
 use protocol::sam::InitSamAnswer;
 use protocol::time::{Mono, Wall};
 use terminal::driver::REFUSED_MS;
@@ -26,30 +31,76 @@ const NEXT_CARD_MS: u64 = 1_500;
 const CARD_APDU_MS: u64 = 9;
 const SAM_APDU_MS: u64 = 12;
 const STORE_MS: u64 = 6;
+/// Longer than a sign-in, a reversal and a confirmation take, with all their repeats.
+const GATEWAY_MS_MAX: u64 = 600_000;
+const PIN: &str = "123456";
 const INS_NOT_SUPPORTED: [u8; 2] = [0x6D, 0x00];
 
 /// Plays a visit, unless its terminal is in the middle of another.
 pub fn visit(world: &mut World, plan: &Visit) {
-    if world.terminals[plan.terminal].busy {
+    let terminal = plan.terminal;
+    if world.terminals[terminal].busy {
         return;
     }
     world.pass_ms(plan.after_ms);
-    world.terminals[plan.terminal].busy = true;
-    world.tell(|| format!("{} asks for {}.", till_name(plan.terminal), money(plan.amount)));
-    if let Some(identity) = ready_sam(world, plan.terminal) {
-        let session = Session {
-            plan,
-            terminal: plan.terminal,
-            next_in_field: 0,
-            present: None,
-            sam_apdus: 0,
-            stores: 0,
-            entries_before: world.terminals[plan.terminal].journal.entries().count(),
-            other_card_shown: false,
-        };
-        session.run(world, identity);
+    world.terminals[terminal].busy = true;
+    match plan.want {
+        Want::Pay(amount) => {
+            world.tell(|| format!("{} asks for {}.", till_name(terminal), money(amount)));
+            if let Some(identity) = ready_sam(world, terminal)
+                && let Ok(purchase) =
+                    Purchase::new(&Scheme::get().profile, identity, amount, Patience::default())
+            {
+                Session::new(world, plan).run(world, Box::new(purchase));
+            }
+        }
+        Want::Load(amount) => {
+            world.tell(|| format!("{} is to load {}.", till_name(terminal), money(amount)));
+            match ready_load(world, plan) {
+                Some(load) => {
+                    Session::new(world, plan).run(world, Box::new(load));
+                    if !world.terminals[terminal].dying {
+                        desk::after_load(world, terminal);
+                    }
+                }
+                None => {
+                    world.coverage.reached("end", "load: no gateway");
+                    world.tell(|| "  → the gateway cannot be reached, nothing loaded".into());
+                }
+            }
+        }
     }
-    world.terminals[plan.terminal].busy = false;
+    world.terminals[terminal].busy = false;
+    if world.terminals[terminal].dying {
+        let clock = world.clock();
+        world.terminals[terminal].crash(clock);
+    }
+}
+
+/// Signs in, gets out of the way what must not stay behind a new load, and takes its numbers, as a terminal does before it asks for the
+/// card.
+fn ready_load(world: &mut World, plan: &Visit) -> Option<Load<'static>> {
+    let terminal = plan.terminal;
+    let Want::Load(amount) = plan.want else { return None };
+    let identity = ready_sam(world, terminal)?;
+    wait_for_line(world, terminal);
+    world.line.plan(terminal, &plan.line);
+    world.gateway.plan(&plan.gateway, &mut world.coverage);
+    desk::before_load(world, terminal);
+    wait_for_line(world, terminal);
+    if world.terminals[terminal].dying || !world.terminals[terminal].desk.ended_well {
+        return None;
+    }
+    let numbers = desk::numbers(world, terminal)?;
+    let pin = CardPin::from_digits(PIN)?;
+    let profile = &Scheme::get().profile;
+    Load::new(profile, identity.terminal, amount, pin, numbers, Patience::default()).ok()
+}
+
+/// Lets time pass until the terminal's errand is over.
+fn wait_for_line(world: &mut World, terminal: usize) {
+    let until = world.clock().plus_ms(GATEWAY_MS_MAX);
+    while desk::is_busy(world, terminal) && world.happen_before(until) {}
 }
 
 /// Powers the SAM up and asks who it is, as a terminal does at its start and after it lost its SAM.
@@ -89,8 +140,8 @@ struct Present {
     fault: Option<CardFault>,
     lingers: bool,
     apdus: usize,
-    /// A DEBIT was on its way: the checker looks at the card when it has left.
-    debited: bool,
+    /// A DEBIT or CREDIT was on its way: the checker looks at the card when it has left.
+    touched: bool,
 }
 
 /// What came of a step.
@@ -110,6 +161,8 @@ enum Happened {
     Standing(Box<Standing>),
     Stored(RecordId),
     StoreFailed,
+    HostAnswer(Box<LoadReply>),
+    HostLost,
     Cancel,
     Tick,
 }
@@ -125,6 +178,8 @@ impl Happened {
             Self::Standing(standing) => Event::Standing(standing),
             Self::Stored(id) => Event::Stored(*id),
             Self::StoreFailed => Event::StoreFailed,
+            Self::HostAnswer(reply) => Event::HostAnswer(reply),
+            Self::HostLost => Event::HostLost,
             Self::Cancel => Event::Operator(Order::Cancel),
             Self::Tick => Event::Tick,
         }
@@ -140,27 +195,42 @@ struct Session<'v> {
     stores: usize,
     entries_before: usize,
     other_card_shown: bool,
+    /// The consent to the load is made up.
+    forged: bool,
 }
 
-impl Session<'_> {
-    fn run(mut self, world: &mut World, identity: SamIdentity) {
-        let profile = &Scheme::get().profile;
-        let Ok(mut purchase) = Purchase::new(profile, identity, self.plan.amount, Patience::default()) else {
-            return;
-        };
+impl<'v> Session<'v> {
+    fn new(world: &World, plan: &'v Visit) -> Self {
+        Self {
+            plan,
+            terminal: plan.terminal,
+            next_in_field: 0,
+            present: None,
+            sam_apdus: 0,
+            stores: 0,
+            entries_before: world.terminals[plan.terminal].journal.len(),
+            other_card_shown: false,
+            forged: false,
+        }
+    }
+
+    fn run(mut self, world: &mut World, mut machine: Box<dyn Machine>) {
         let refuses = self.plan.faults.contains(&TerminalFault::SamMemoryRefuses);
         world.terminals[self.terminal].sam.refuse_writes(refuses);
-        let mut step = purchase.handle(Event::Start, world.now_at(self.terminal));
+        let mut step = machine.handle(Event::Start, world.now_at(self.terminal));
         for number in 0..STEPS_MAX {
             self.clocks(world, number);
+            if world.terminals[self.terminal].dying {
+                return self.died(world, "on the line");
+            }
             if self.plan.faults.contains(&TerminalFault::CrashAtStep { step: number }) {
                 world.coverage.fault("crash at step", words::step(&step));
                 return self.died(world, words::step(&step));
             }
-            match self.carry_out(world, step, purchase.deadline()) {
+            match self.carry_out(world, step, machine.deadline()) {
                 Next::Event(happened) => {
-                    step = purchase.handle(happened.event(), world.now_at(self.terminal));
-                    self.prompted(world, purchase.prompt());
+                    step = machine.handle(happened.event(), world.now_at(self.terminal));
+                    self.prompted(world, machine.prompt());
                 }
                 Next::Done(outcome) => return self.ended(world, &outcome),
                 Next::Died => return self.died(world, "store"),
@@ -179,9 +249,59 @@ impl Session<'_> {
             Step::ToSam(command) => self.send_sam(world, &command),
             Step::LookUp(card) => Happened::Standing(Box::new(self.look_up(world, &card))),
             Step::Store(entry) => return self.store(world, entry),
-            Step::AskHost(_) => Happened::Cancel,
+            Step::AskHost(intent) => self.ask_host(world, intent),
             Step::Done(outcome) => return Next::Done(outcome),
         })
+    }
+
+    // --- the host -----------------------------------------------------------------------------------------------
+
+    fn ask_host(&mut self, world: &mut World, intent: LoadIntent) -> Happened {
+        if self.plan.faults.contains(&TerminalFault::ForgedConsent) {
+            return self.forge(world, &intent);
+        }
+        desk::ask_load(world, self.terminal, intent);
+        if self.present.as_ref().is_some_and(|present| present.fault == Some(CardFault::LeavesWhileAsking)) {
+            world.coverage.fault("card leaves", "while the host is asked");
+            self.card_leaves(world);
+        }
+        // Meanwhile, elsewhere.
+        if let Some(Presence::Elsewhere(other)) = self.plan.field.get(self.next_in_field) {
+            self.next_in_field += 1;
+            world.coverage.reached("visit elsewhere", "while the host is asked");
+            visit(world, other);
+        }
+        let until = world.clock().plus_ms(GATEWAY_MS_MAX);
+        while world.terminals[self.terminal].desk.load_reply.is_none()
+            && !world.terminals[self.terminal].dying
+            && world.happen_before(until)
+        {}
+        match world.terminals[self.terminal].desk.load_reply.take() {
+            Some(Ok(reply)) => {
+                let (code, reference, consent) = (reply.code, reply.reference, reply.consent);
+                world.coverage.reached("load answered", if code.is_approved() { "yes" } else { "no" });
+                Happened::HostAnswer(Box::new(LoadReply { code, reference, consent }))
+            }
+            Some(Err(_)) | None => {
+                world.coverage.reached("load answered", "not at all");
+                Happened::HostLost
+            }
+        }
+    }
+
+    /// A crooked terminal consents by itself.
+    fn forge(&mut self, world: &mut World, intent: &LoadIntent) -> Happened {
+        world.coverage.fault("forged", "consent");
+        world.tell(|| "    ⚡ the terminal makes up the issuer's consent.".into());
+        self.forged = true;
+        let mac2 = match intent.algorithm.suite() {
+            protocol::purse::Suite::Aes => PurseMac::from8([0x5C; 8]),
+            protocol::purse::Suite::Des => PurseMac::from4([0x5C; 4]),
+        };
+        let moment = Moment { ..intent.moment };
+        let consent = Some(LoadAnswer { algorithm: intent.algorithm, moment, mac2 });
+        let reference = RetrievalReference::from_bytes(*b"000000000001");
+        Happened::HostAnswer(Box::new(LoadReply { code: ResponseCode::APPROVED, reference, consent }))
     }
 
     // --- the field ----------------------------------------------------------------------------------------------
@@ -200,12 +320,12 @@ impl Session<'_> {
             match presence {
                 Presence::Card { card, fault, lingers } => {
                     world.coverage.taps += 1;
-                    world.tell(|| format!("  {} is presented.", card_name(*card)));
-                    let slot = &mut world.cards[*card];
-                    slot.chip.refuse_writes(*fault == Some(CardFault::MemoryRefuses));
+                    let (card, fault, lingers) = (world.chip_of(*card), *fault, *lingers);
+                    world.tell(|| format!("  {} is presented.", card_name(card)));
+                    let slot = &mut world.cards[card];
+                    slot.chip.refuse_writes(fault == Some(CardFault::MemoryRefuses));
                     slot.chip.power_on();
-                    let (card, fault, lingers) = (*card, *fault, *lingers);
-                    self.present = Some(Present { card, fault, lingers, apdus: 0, debited: false });
+                    self.present = Some(Present { card, fault, lingers, apdus: 0, touched: false });
                     return Happened::CardPresent;
                 }
                 Presence::Elsewhere(other) => self.elsewhere(world, other),
@@ -221,7 +341,8 @@ impl Session<'_> {
     fn elsewhere(&self, world: &mut World, other: &Visit) {
         let first = other.field.first();
         if let Some(Presence::Card { card, .. }) = first
-            && world.terminals[self.terminal].journal.open_debit(&world.cards[*card].id).is_some()
+            && let id = world.cards[world.chip_of(*card)].id
+            && world.terminals[self.terminal].journal.open_debit(&id).is_some()
         {
             world.coverage.reached("same card elsewhere", "while open");
         }
@@ -257,7 +378,7 @@ impl Session<'_> {
             let card = &mut world.cards[present.card];
             card.chip.power_off();
             card.chip.refuse_writes(false);
-            if present.debited {
+            if present.touched {
                 card.look();
             }
         }
@@ -272,10 +393,16 @@ impl Session<'_> {
         let (index, apdu) = (present.card, present.apdus);
         present.apdus += 1;
         let fault = strikes(present.fault, apdu);
-        if name == "DEBIT" {
-            present.debited = true;
-            self.intent_is_durable(world, index, command);
+        present.touched |= matches!(name, "DEBIT" | "CREDIT");
+        match name {
+            "DEBIT" => self.intent_is_durable(world, index, command),
+            "CREDIT" => self.credit_is_durable(world, index),
+            _ => {}
         }
+        let changed =
+            (name == "CREDIT" && fault == Some(CardFault::WrongMac2)).then(|| with_wrong_consent(command));
+        let wrong = changed.is_some() || (name == "CREDIT" && self.forged);
+        let command = changed.as_deref().unwrap_or(command);
         let chip = &mut world.cards[index].chip;
         let heard = match fault {
             Some(CardFault::CommandLost { bytes, .. }) => {
@@ -293,9 +420,18 @@ impl Session<'_> {
                     _ => self.torn(world, "answer lost", name, 0),
                 };
             }
-            Some(CardFault::MemoryRefuses | CardFault::WrongMac2) | None => chip.exchange(command),
+            Some(CardFault::MemoryRefuses | CardFault::WrongMac2 | CardFault::LeavesWhileAsking) | None => {
+                chip.exchange(command)
+            }
         };
         let Exchange::Answer(answer) = heard else { return Happened::CardLost };
+        if wrong {
+            world.coverage.fault("wrong MAC2", name);
+            if answer.ends_with(&[0x90, 0x00]) {
+                let id = world.cards[index].id;
+                world.violated(Violation::TookWrongConsent(id));
+            }
+        }
         self.card_answered(world, name, fault, answer)
     }
 
@@ -306,9 +442,9 @@ impl Session<'_> {
         fault: Option<CardFault>,
         answer: Vec<u8>,
     ) -> Happened {
-        if name == "DEBIT" {
+        if matches!(name, "DEBIT" | "CREDIT") {
             let sw = words::status(&answer);
-            world.tell(|| format!("    DEBIT is answered {sw}."));
+            world.tell(|| format!("    {name} is answered {sw}."));
         }
         match fault {
             Some(CardFault::WrongMac2) if name == "DEBIT" => {
@@ -340,6 +476,14 @@ impl Session<'_> {
         let sent = command.get(5..9).and_then(|seq| seq.try_into().ok()).map(u32::from_be_bytes);
         let open = terminal.journal.open_debit(&world.cards[card].id);
         if open.map(|(_, intent)| intent.term_seq) != sent.map(TermSeq) {
+            world.violated(Violation::DebitBeforeIntent(terminal.number));
+        }
+    }
+
+    /// The same for CREDIT: from now on the card decides, and the journal must say so.
+    fn credit_is_durable(&self, world: &mut World, card: usize) {
+        let terminal = &world.terminals[self.terminal];
+        if terminal.journal.outbox().open_load(&world.cards[card].id).is_none() {
             world.violated(Violation::DebitBeforeIntent(terminal.number));
         }
     }
@@ -398,6 +542,7 @@ impl Session<'_> {
         let since = Wall(world.now_at(self.terminal).wall.0.saturating_sub(REFUSED_MS));
         Standing {
             open: journal.open_debit(card),
+            open_load: journal.outbox().open_load(card),
             refused: journal.gave_wrong_proof_since(card, since),
             ..Standing::default()
         }
@@ -408,7 +553,7 @@ impl Session<'_> {
         let store = self.stores;
         self.stores += 1;
         let kind = words::entry(&entry);
-        let fate = self.fate(store);
+        let fate = desk::fate(&self.plan.faults, store);
         let now = world.now_at(self.terminal);
         let terminal = &mut world.terminals[self.terminal];
         let stored = terminal.journal.commit(&Batch::of(entry.clone(), now.wall), fate);
@@ -427,17 +572,6 @@ impl Session<'_> {
             Err(Failed::Reported(_)) => Next::Event(Happened::StoreFailed),
             Err(Failed::Died) => Next::Died,
         }
-    }
-
-    fn fate(&self, store: usize) -> Fate {
-        let fates = self.plan.faults.iter().filter_map(|fault| match fault {
-            TerminalFault::CrashBeforeDurable { store: at } if *at == store => Some(Fate::DiesBefore),
-            TerminalFault::CrashAfterDurable { store: at } if *at == store => Some(Fate::DiesAfter),
-            TerminalFault::DiskFull { store: from } if *from <= store => Some(Fate::Full),
-            TerminalFault::StoreLies { store: at } if *at == store => Some(Fate::Lies),
-            _ => None,
-        });
-        fates.fold(Fate::Good, |_, fate| fate)
     }
 
     fn clocks(&self, world: &mut World, step: usize) {
@@ -472,7 +606,10 @@ impl Session<'_> {
 
     fn died(mut self, world: &mut World, at: &'static str) {
         self.card_leaves(world);
-        world.tell(|| format!("    ⚡ {} dies ({at}) and starts again.", till_name(self.terminal)));
+        if !world.terminals[self.terminal].dying {
+            world.tell(|| format!("    ⚡ {} dies ({at}) and starts again.", till_name(self.terminal)));
+            world.reboot(self.terminal);
+        }
         world.coverage.reached("end", "terminal crashed");
         let clock = world.clock();
         let terminal = &mut world.terminals[self.terminal];
@@ -489,12 +626,13 @@ impl Session<'_> {
         world.coverage.reached("end", words::end(outcome));
         world.tell(|| format!("  → {}", words::outcome(outcome)));
         let book = world.terminal_book(self.terminal);
+        let (Want::Pay(asked) | Want::Load(asked)) = self.plan.want;
         let own: Vec<RecordId> = book.entries[self.entries_before.min(book.entries.len())..]
             .iter()
             .filter(|(_, entry)| matches!(entry, JournalEntry::Intent(_)))
             .map(|(id, _)| *id)
             .collect();
-        let told = told_right(outcome, self.plan.amount, &own, &book, &world.card_books());
+        let told = told_right(outcome, asked, &own, &book, &world.card_books());
         if let Err(what) = told {
             let number = world.terminals[self.terminal].number;
             world.violated(Violation::ToldWrong(number, what));

@@ -3,8 +3,8 @@
 use super::store::Fate;
 use super::world::{World, card_name, money};
 use flow::Step;
-use flow::outcome::{Certainty, Decline, Doubt, Outcome};
-use flow::record::{JournalEntry, Resolution, Uncertainty};
+use flow::outcome::{Certainty, Decline, Doubt, Fault, Outcome};
+use flow::record::{JournalEntry, LoadState, Resolution, Uncertainty};
 use protocol::purse::command::ins;
 
 /// A command to the card.
@@ -12,9 +12,14 @@ use protocol::purse::command::ins;
 pub fn card_command(command: &[u8]) -> &'static str {
     match (command.get(1).copied(), command.get(2).copied()) {
         (Some(ins::SELECT), _) => "SELECT",
+        (Some(ins::INITIALIZE), Some(0x00)) => "INIT LOAD",
         (Some(ins::INITIALIZE), Some(0x01)) => "INIT PURCHASE",
         (Some(ins::INITIALIZE), _) => "probe",
+        (Some(ins::VERIFY), _) => "VERIFY PIN",
+        (Some(ins::READ_RECORD), _) => "READ LOG",
         (Some(ins::DEBIT), _) => "DEBIT",
+        (Some(ins::CREDIT), _) => "CREDIT",
+        (Some(ins::PROVE), _) if command.get(3) == Some(&0x02) => "PROVE LOAD",
         (Some(ins::PROVE), _) => "PROVE",
         _ => "GET BALANCE",
     }
@@ -52,7 +57,11 @@ pub fn entry(entry: &JournalEntry) -> &'static str {
     match entry {
         JournalEntry::Intent(_) => "intent",
         JournalEntry::Resolved { .. } => "resolution",
-        _ => "other entry",
+        JournalEntry::Load(_) => "load",
+        JournalEntry::LoadState { .. } => "load state",
+        JournalEntry::Uploaded { .. } => "upload answer",
+        JournalEntry::Batch(_) => "batch",
+        JournalEntry::Traces(_) => "traces",
     }
 }
 
@@ -93,7 +102,39 @@ pub fn tell_entry(world: &mut World, entry: &JournalEntry) {
             world.coverage.reached("resolved", what);
             world.tell(|| format!("    journal: record {} is {what}", intent.0));
         }
-        _ => {}
+        JournalEntry::Load(intent) => {
+            let index = world.cards.iter().position(|card| card.id == intent.card).unwrap_or(0);
+            world.tell(|| {
+                let (amount, counter) = (money(intent.amount), intent.counter.0);
+                format!(
+                    "    journal: load {counter} of {amount} onto {}, about to be asked for",
+                    card_name(index)
+                )
+            });
+        }
+        JournalEntry::LoadState { load, state } => {
+            world.tell(|| format!("    journal: load {} is {}", load.0, load_state(state)));
+        }
+        JournalEntry::Uploaded { intent, code, .. } => {
+            world.tell(|| format!("    journal: record {} was answered {code}", intent.0));
+        }
+        JournalEntry::Batch(batch) => world.tell(|| format!("    journal: batch {} is open", batch.0)),
+        JournalEntry::Traces(_) => {}
+    }
+}
+
+/// A load's state, as journals and people call it.
+#[must_use]
+pub const fn load_state(state: &LoadState) -> &'static str {
+    match state {
+        LoadState::Answered { .. } => "answered: the consent is in hand",
+        LoadState::CreditSent => "about to be credited",
+        LoadState::Credited { .. } => "credited",
+        LoadState::Refused { .. } => "refused",
+        LoadState::Unknown => "unknown",
+        LoadState::Declined { .. } => "declined",
+        LoadState::Reversed => "reversed",
+        LoadState::Confirmed { .. } => "confirmed",
     }
 }
 
@@ -125,7 +166,12 @@ pub const fn end(outcome: &Outcome) -> &'static str {
         Outcome::Declined(Decline::CardRefused(_) | Decline::SamProofRefused(_)) => {
             "declined: refused by card"
         }
+        Outcome::Declined(Decline::Host(_)) => "declined: by the host",
         Outcome::Declined(_) => "declined: other",
+        Outcome::Loaded(receipt) if receipt.earlier => "earlier load completed",
+        Outcome::Loaded(_) => "loaded",
+        Outcome::LoadUncertain { .. } => "load uncertain",
+        Outcome::Failed(Fault::HostGone) => "load: no answer",
         Outcome::Uncertain { why: Doubt::CardGone, .. } => "uncertain: card gone",
         Outcome::Uncertain { why: Doubt::JournalFailed, .. } => "uncertain: journal failed",
         Outcome::Uncertain { why: Doubt::SamFailed, .. } => "uncertain: SAM failed",
@@ -149,6 +195,12 @@ pub fn outcome(outcome: &Outcome) -> String {
                 "the earlier payment of {} was done after all; nothing else was taken",
                 money(receipt.amount)
             )
+        }
+        Outcome::Loaded(receipt) => {
+            format!("{}: {}, {} on it", end(outcome), money(receipt.amount), money(receipt.balance_after))
+        }
+        Outcome::LoadUncertain { record, intent } => {
+            format!("{}: load {} of {}", end(outcome), record.0, money(intent.amount))
         }
         Outcome::Declined(decline) => format!("declined, nothing taken: {decline:?}"),
         Outcome::Uncertain { record, intent, .. } => {

@@ -1,10 +1,12 @@
-//! The world of one history: issuers, cards, terminals with SAMs and journals, and one clock for all of them.
+//! The world of one history: issuers, cards, terminals with SAMs and journals, a gateway, and one clock for all of them.
 
-use super::check::{CardBook, TerminalBook, Violation, check, still_open};
+use super::check::{CardBook, Life, TerminalBook, Violation, check};
 use super::coverage::Coverage;
-use super::office;
-use super::plan::{CardPlan, Plan, Presence, TerminalPlan, Visit};
-use super::slot::{CardDebit, Chip};
+use super::desk::{self, Desk};
+use super::gateway::{Gateway, Opening};
+use super::line::{Happening, Line};
+use super::plan::{Act, CardPlan, Copying, Plan, TerminalPlan};
+use super::slot::{CardCredit, CardDebit, Chip, Picture};
 use super::store::CrashStore;
 use super::till;
 use card_applet_sim::issue::{IssuerKeys, NewCard, NewSam};
@@ -12,11 +14,14 @@ use card_applet_sim::memory::Survival;
 use flow::profile::{IssuerProfile, Profile};
 use flow::record::CardId;
 use flow::sam::SamIdentity;
-use protocol::ids::{Asn, IssuerId, KeyIndex, OfflineCounter, SamTerminal, TermSeq};
+use protocol::ids::{
+    Asn, IssuerId, KeyIndex, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, TermSeq, TerminalId,
+};
 use protocol::money::{Amount, CardAmount};
 use protocol::purse::Suite;
 use protocol::purse::keys::KeyUse;
 use protocol::purse::keys::TacKey;
+use protocol::secret::Secret;
 use protocol::time::{Mono, Now, Wall};
 use std::sync::OnceLock;
 
@@ -78,19 +83,50 @@ fn heapless_of<T: Copy, C: FromIterator<T>>(items: &[T]) -> C {
     items.iter().copied().collect()
 }
 
-/// A card, and what the checker has read of it.
+/// A chip, and what the checker has read of it.
 #[derive(Debug)]
 pub struct SimCard {
     /// The chip.
     pub chip: Chip,
-    /// Who it is.
+    /// Who it says it is.
     pub id: CardId,
     /// Its suite.
     pub suite: Suite,
-    issued: CardAmount,
+    /// Its memory, since it was made or copied.
+    life: OwnLife,
+    /// Memories before, each until another took its place.
+    past: Vec<OwnLife>,
+    tac_key: TacKey,
+    /// Read out of it, for later.
+    kept: Option<(Picture, OwnLife)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct OwnLife {
+    start: CardAmount,
     balance: CardAmount,
     debits: Vec<CardDebit>,
-    tac_key: TacKey,
+    credits: Vec<CardCredit>,
+    /// Counters at its beginning.
+    offline: u16,
+    online: u16,
+}
+
+impl OwnLife {
+    fn next_counters(&self) -> (u16, u16) {
+        let past = |base: u16, n: usize| base.saturating_add(u16::try_from(n).unwrap_or(u16::MAX));
+        (past(self.offline, self.debits.len()), past(self.online, self.credits.len()))
+    }
+
+    /// The life of a copy that was made now.
+    fn copied(&self) -> Self {
+        let (offline, online) = self.next_counters();
+        Self { start: self.balance, balance: self.balance, offline, online, ..Self::default() }
+    }
+
+    fn book(&self) -> Life<'_> {
+        Life { start: self.start, balance: self.balance, debits: &self.debits, credits: &self.credits }
+    }
 }
 
 impl SimCard {
@@ -99,37 +135,59 @@ impl SimCard {
         let serial = u8::try_from(index).unwrap_or(u8::MAX).wrapping_add(1);
         let asn = Asn([0x62, 0x17, 0, 0, 0, 0, 0, 0, 0, serial]);
         let chip = Chip::new(plan.survival, seed, |memory| {
-            let card = NewCard::for_tests(asn).with_balance(plan.balance);
-            card.make(keys, memory).expect("a card is made");
+            NewCard::for_tests(asn).make(keys, memory).expect("a card is made");
         });
         let tac_key = keys.card_key(KeyUse::Tac, asn).expect("a TAC key").tac_key();
         Self {
             chip,
             id: CardId { issuer: keys.issuer, asn },
             suite: plan.suite,
-            issued: plan.balance,
-            balance: plan.balance,
-            debits: Vec::new(),
+            life: OwnLife::default(),
+            past: Vec::new(),
             tac_key,
+            kept: None,
         }
     }
 
     /// Reads what the card did since the last look.
     pub fn look(&mut self) {
-        let known = OfflineCounter(u16::try_from(self.debits.len()).unwrap_or(u16::MAX));
-        let (balance, mut new) = self.chip.read_purse(self.suite, known);
-        self.balance = balance;
-        self.debits.append(&mut new);
+        let (offline, online) = self.life.next_counters();
+        let found = self.chip.read_purse(self.suite, OfflineCounter(offline), OnlineCounter(online));
+        self.life.balance = found.balance;
+        self.life.debits.extend(found.debits);
+        self.life.credits.extend(found.credits);
     }
 
-    fn book(&self) -> CardBook<'_> {
-        CardBook {
+    /// Reads its memory out, for later.
+    fn keep(&mut self) {
+        self.kept = Some((self.chip.picture(), self.life.copied()));
+    }
+
+    /// Writes back what was read out of it.
+    fn restore(&mut self) -> bool {
+        let Some((picture, life)) = &self.kept else { return false };
+        self.chip.restore(picture);
+        self.past.push(std::mem::replace(&mut self.life, life.clone()));
+        true
+    }
+
+    /// Another chip with what was read out of it.
+    fn clone_card(&self, seed: u64) -> Option<Self> {
+        let (picture, life) = self.kept.as_ref()?;
+        let keys = Scheme::get().keys(self.suite);
+        Some(Self {
+            chip: Chip::of_picture(picture, seed),
             id: self.id,
-            issued: self.issued,
-            balance: self.balance,
-            debits: &self.debits,
-            tac_key: &self.tac_key,
-        }
+            suite: self.suite,
+            life: life.clone(),
+            past: Vec::new(),
+            tac_key: keys.card_key(KeyUse::Tac, self.id.asn).expect("a TAC key").tac_key(),
+            kept: None,
+        })
+    }
+
+    fn lives(&self) -> impl Iterator<Item = &OwnLife> {
+        self.past.iter().chain([&self.life])
     }
 }
 
@@ -150,6 +208,12 @@ pub struct SimTerminal {
     pub identity: Option<SamIdentity>,
     /// It is in the middle of a visit.
     pub busy: bool,
+    /// It died in the middle of a visit, which has not noticed yet.
+    pub dying: bool,
+    /// Its side of the line.
+    pub desk: Desk,
+    /// Its master key.
+    pub tmk: Secret<16>,
     /// How far its wall clock is off, milliseconds; `None` while it shows no date.
     pub wall_off_ms: Option<i64>,
     /// When it was started, on the world's clock.
@@ -167,9 +231,12 @@ impl SimTerminal {
             foreign_sam: plan.foreign_sam,
             sam,
             sam_given: Vec::new(),
-            journal: CrashStore::default(),
+            journal: CrashStore::with_traces_used(plan.traces_used),
             identity: None,
             busy: false,
+            dying: false,
+            desk: Desk::default(),
+            tmk: Secret::new([0; 16]),
             wall_off_ms: Some(0),
             started: Mono(0),
         }
@@ -177,6 +244,7 @@ impl SimTerminal {
 
     /// Power or process gone: what is left is the journal's durable part and the SAM's memory.
     pub fn crash(&mut self, at: Mono) {
+        self.dying = false;
         self.journal.crash();
         self.sam.power_off();
         self.identity = None;
@@ -197,21 +265,23 @@ impl SimTerminal {
 /// How much is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Care {
-    /// Check all books after each visit, not only at the end.
-    pub every_visit: bool,
+    /// Check all books after each act, not only at the end.
+    pub every_act: bool,
     /// Write the story down.
     pub story: bool,
-    /// Upload everything to the backend afterwards, and compare its books.
-    pub office: bool,
 }
 
 /// A history in progress.
 #[derive(Debug)]
 pub struct World {
-    /// Cards, by index of the plan.
+    /// Chips: the plan's cards, then the clones.
     pub cards: Vec<SimCard>,
     /// Terminals, by index of the plan.
     pub terminals: Vec<SimTerminal>,
+    /// The acquirer.
+    pub gateway: Gateway,
+    /// What is under way.
+    pub line: Line,
     /// What was hit.
     pub coverage: Coverage,
     /// Rules that were broken.
@@ -234,55 +304,93 @@ pub struct Played {
 /// Plays a history to its end.
 #[must_use]
 pub fn play(plan: &Plan, care: Care) -> Played {
-    let mut world = World::new(plan, care);
-    for visit in &plan.visits {
-        till::visit(&mut world, visit);
-        if care.every_visit {
-            world.check();
-        }
-        if !world.violations.is_empty() {
-            break;
-        }
-    }
-    if world.violations.is_empty() {
-        world.quiet_end();
-    }
-    if world.violations.is_empty() && care.office {
-        world.evening(plan.seed);
-    }
-    let World { coverage, violations, story, .. } = world;
+    let World { coverage, violations, story, .. } = World::played(plan, care);
     Played { coverage, violations, story: story.unwrap_or_default() }
 }
 
 impl World {
+    /// The world at the end of a history.
+    #[must_use]
+    pub fn played(plan: &Plan, care: Care) -> Self {
+        let mut world = Self::new(plan, care);
+        for act in &plan.acts {
+            world.act(act);
+            if care.every_act {
+                world.check();
+            }
+            if !world.violations.is_empty() {
+                return world;
+            }
+        }
+        world.quiet_end();
+        world
+    }
+
     fn new(plan: &Plan, care: Care) -> Self {
-        let cards = plan.cards.iter().enumerate();
-        let terminals = plan.terminals.iter().enumerate();
         let seed = |kind: u64, index: usize| plan.seed.wrapping_mul(1_000).wrapping_add(kind + index as u64);
+        let cards = plan.cards.iter().enumerate();
+        let cards: Vec<_> = cards.map(|(i, card)| SimCard::new(i, card, seed(100, i))).collect();
+        let terminals = plan.terminals.iter().enumerate();
+        let mut terminals: Vec<_> =
+            terminals.map(|(i, terminal)| SimTerminal::new(i, terminal, seed(200, i))).collect();
+        let sams: Vec<_> = terminals.iter().map(|terminal| terminal.number).collect();
+        let funds: Vec<_> = cards.iter().zip(&plan.cards).map(|(card, plan)| (card.id, plan.funds)).collect();
+        let opening = Opening { sams: &sams, cards: &funds, now: now_of(Mono(0)) };
+        let (gateway, keys) = Gateway::open(plan.seed, &opening);
+        terminals.iter_mut().zip(keys).for_each(|(terminal, key)| terminal.tmk = key);
         let mut world = Self {
-            cards: cards.map(|(i, card)| SimCard::new(i, card, seed(100, i))).collect(),
-            terminals: terminals.map(|(i, terminal)| SimTerminal::new(i, terminal, seed(200, i))).collect(),
+            cards,
+            line: Line::new(terminals.len()),
+            terminals,
+            gateway,
             coverage: Coverage::default(),
             violations: Vec::new(),
             clock: Mono(0),
             story: care.story.then(Vec::new),
         };
-        world.introduce();
+        for index in 0..world.cards.len() {
+            let suite = world.cards[index].suite;
+            if let Some(story) = &mut world.story {
+                story.push(format!("{} is issued: suite {suite}, nothing on it.", card_name(index)));
+            }
+        }
         world
     }
 
-    fn introduce(&mut self) {
-        for (index, card) in self.cards.iter().enumerate() {
-            let line = format!(
-                "{} is issued: suite {}, {} on it.",
-                card_name(index),
-                card.suite,
-                money(card.issued)
-            );
-            if let Some(story) = &mut self.story {
-                story.push(line);
+    fn act(&mut self, act: &Act) {
+        match act {
+            Act::Visit(visit) => till::visit(self, visit),
+            Act::Errand(errand) => desk::errand(self, errand),
+            Act::Copy { after_ms, what } => {
+                self.pass_ms(*after_ms);
+                self.copy(*what);
             }
         }
+    }
+
+    fn copy(&mut self, what: Copying) {
+        let (index, how) = match what {
+            Copying::Keep(index) => {
+                self.cards[index].keep();
+                (index, "memory read out")
+            }
+            Copying::Restore(index) if self.cards[index].restore() => (index, "old memory written back"),
+            Copying::Clone(index) => {
+                let seed = self.clock.0 ^ 0xC10E;
+                let Some(clone) = self.cards[index].clone_card(seed) else { return };
+                self.cards.push(clone);
+                (index, "memory written into another chip")
+            }
+            Copying::Restore(_) => return,
+        };
+        self.coverage.fault("card", how);
+        self.tell(|| format!("⚡ {}: {how}.", card_name(index)));
+    }
+
+    /// The chip that a plan means; a clone that was never made is its original.
+    #[must_use]
+    pub fn chip_of(&self, card: usize) -> usize {
+        if card < self.cards.len() { card } else { 0 }
     }
 
     /// Writes a line of the story; `line` is called only if somebody reads.
@@ -295,31 +403,30 @@ impl World {
         }
     }
 
-    /// Lets time pass.
-    pub fn pass_ms(&mut self, ms: u64) {
-        self.clock = self.clock.plus_ms(ms);
-    }
-
     /// The world's clock.
     #[must_use]
     pub const fn clock(&self) -> Mono {
         self.clock
     }
 
+    /// Moves the world's clock forward.
+    pub fn set_clock(&mut self, at: Mono) {
+        self.clock = self.clock.max(at);
+    }
+
+    /// The world's own time.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        now_of(self.clock)
+    }
+
     /// Both clocks as a terminal reads them.
     #[must_use]
     pub fn now_at(&self, terminal: usize) -> Now {
         let SimTerminal { wall_off_ms, started, .. } = &self.terminals[terminal];
-        let since = i64::try_from(self.clock.0 / 1_000_000).unwrap_or(i64::MAX);
-        let wall = match wall_off_ms {
-            Some(off) => START_WALL_MS.saturating_add(since).saturating_add(*off),
-            None => i64::MAX,
-        };
-        Now {
-            mono: Mono(self.clock.0.saturating_sub(started.0)),
-            wall: Wall(wall),
-            utc_offset_min: UTC_OFFSET_MIN,
-        }
+        let now = self.now();
+        let wall = wall_off_ms.map_or(i64::MAX, |off| now.wall.0.saturating_add(off));
+        Now { mono: Mono(self.clock.0.saturating_sub(started.0)), wall: Wall(wall), ..now }
     }
 
     /// A rule was broken.
@@ -328,10 +435,18 @@ impl World {
         self.violations.push(violation);
     }
 
-    /// Books of all cards.
+    /// Books of all cards: chips that say they are the same card are one.
     #[must_use]
     pub fn card_books(&self) -> Vec<CardBook<'_>> {
-        self.cards.iter().map(SimCard::book).collect()
+        let mut books: Vec<CardBook<'_>> = Vec::with_capacity(self.cards.len());
+        for card in &self.cards {
+            let lives = card.lives().map(OwnLife::book);
+            match books.iter_mut().find(|book| book.id == card.id) {
+                Some(book) => book.lives.extend(lives),
+                None => books.push(CardBook { id: card.id, lives: lives.collect(), tac_key: &card.tac_key }),
+            }
+        }
+        books
     }
 
     /// The book of one terminal.
@@ -340,45 +455,56 @@ impl World {
         self.terminals[terminal].book()
     }
 
-    fn terminal_books(&self) -> Vec<TerminalBook<'_>> {
+    /// Books of all terminals.
+    #[must_use]
+    pub fn terminal_books(&self) -> Vec<TerminalBook<'_>> {
         self.terminals.iter().map(SimTerminal::book).collect()
     }
 
-    fn check(&mut self) {
+    /// Cards and journals against each other.
+    pub fn check(&mut self) {
         let found = check(&self.card_books(), &self.terminal_books());
         found.into_iter().for_each(|violation| self.violated(violation));
     }
 
-    /// After everything that went wrong, every card visits every terminal once more and nothing goes wrong: then no
-    /// debit may be open any more. The first check comes before, since these visits move money too.
-    fn quiet_end(&mut self) {
-        self.check();
-        self.tell(|| "— a quiet day: every card visits every terminal once more".into());
-        for terminal in 0..self.terminals.len() {
-            for card in 0..self.cards.len() {
-                let field = vec![Presence::Card { card, fault: None, lingers: false }];
-                let quiet =
-                    Visit { terminal, amount: CardAmount(1), after_ms: 100_000, field, faults: Vec::new() };
-                self.terminals[terminal].wall_off_ms = Some(0);
-                till::visit(self, &quiet);
-            }
+    /// A terminal dies at a store of its line; a visit at it notices at its next step.
+    pub fn terminal_dies(&mut self, terminal: usize, at: &'static str) {
+        self.tell(|| format!("    ⚡ {} dies ({at}) and starts again.", till_name(terminal)));
+        self.coverage.reached("terminal dies at", at);
+        self.reboot(terminal);
+        if self.terminals[terminal].busy {
+            self.terminals[terminal].dying = true;
+        } else {
+            let clock = self.clock;
+            self.terminals[terminal].crash(clock);
         }
-        self.check();
-        let open = still_open(&self.terminal_books());
-        open.into_iter().for_each(|violation| self.violated(violation));
+    }
+
+    /// Whatever a terminal had in memory of its line is gone.
+    pub fn reboot(&mut self, terminal: usize) {
+        if let Some(conn) = self.terminals[terminal].desk.conn {
+            self.schedule(1, Happening::GatewayHungUp(conn));
+        }
+        let boot = self.terminals[terminal].desk.boot + 1;
+        self.terminals[terminal].desk = Desk::started(boot);
     }
 }
 
-impl World {
-    /// Everything is uploaded, and the backend's books are compared.
-    fn evening(&mut self, seed: u64) {
-        let journals = self.terminals.iter().map(|terminal| terminal.journal.clone()).collect();
-        let mut coverage = Coverage::default();
-        let found =
-            office::evening(seed, &self.card_books(), &self.terminal_books(), journals, &mut coverage);
-        self.coverage.add(&coverage);
-        found.into_iter().for_each(|violation| self.violated(violation));
-    }
+fn now_of(clock: Mono) -> Now {
+    let since = i64::try_from(clock.0 / 1_000_000).unwrap_or(i64::MAX);
+    Now { mono: clock, wall: Wall(START_WALL_MS.saturating_add(since)), utc_offset_min: UTC_OFFSET_MIN }
+}
+
+/// Field 41 of a terminal.
+#[must_use]
+pub fn terminal_id(index: usize) -> TerminalId {
+    TerminalId::from_text(&format!("T{index}")).expect("a terminal id")
+}
+
+/// Field 42 of a terminal's merchant.
+#[must_use]
+pub fn merchant_id(index: usize) -> MerchantId {
+    MerchantId::from_text(&format!("SHOP{index}")).expect("a merchant id")
 }
 
 /// What the story calls a card.

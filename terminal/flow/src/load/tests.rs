@@ -12,6 +12,7 @@ use protocol::time::{CardDate, Wall};
 use std::vec::Vec;
 
 const OK: [u8; 2] = [0x90, 0x00];
+const TERMINAL: SamTerminal = SamTerminal([0, 0, 0, 0, 0, 0x17]);
 const NO_PROOF: [u8; 2] = [0x94, 0x06];
 const NOW: Now = Now { mono: Mono(0), wall: Wall(1_795_305_599_000), utc_offset_min: 480 };
 const ISSUER: IssuerId = IssuerId(*b"TAPL\0\0\x01\x56");
@@ -84,7 +85,7 @@ impl<'p> Till<'p> {
     fn start(profile: &'p Profile) -> Self {
         let pin = CardPin::from_digits("123456").unwrap();
         let numbers = HostNumbers { batch: BatchNo(3), trace: Stan(17) };
-        let terminal = SamTerminal([0, 0, 0, 0, 0, 0x17]);
+        let terminal = TERMINAL;
         let mut load =
             Load::new(profile, terminal, CardAmount(10_000), pin, numbers, Patience::default()).unwrap();
         assert_eq!(load.handle(Event::Start, NOW), Step::WaitCard);
@@ -158,6 +159,17 @@ impl<'p> Till<'p> {
             other => panic!("not done: {other:?}"),
         }
     }
+}
+
+/// A record of the card's log.
+fn logged(counter_after: u16, amount: u32, terminal: SamTerminal) -> Vec<u8> {
+    let mut record = counter_after.to_be_bytes().to_vec();
+    record.extend([0; 3]);
+    record.extend(amount.to_be_bytes());
+    record.push(0x02);
+    record.extend(terminal.0);
+    record.extend([0x20, 0x26, 0x11, 0x22, 0x08, 0x00, 0x01, 0x90, 0x00]);
+    record
 }
 
 #[test]
@@ -244,10 +256,32 @@ fn a_card_that_refuses_the_credit_makes_the_reversal_due() {
 fn a_lost_credit_is_proved_when_the_card_comes_back() {
     let profile = profile();
     let mut till = Till::start(&profile);
-    till.torn_and_back().card(&proof());
+    till.torn_and_back().card(&proof()).card(&logged(6, 10_000, TERMINAL)).card(&logged(5, 10_000, TERMINAL));
     assert_eq!(till.state(), LoadState::Credited { tac: Tac::from8([0x7A; 8]) });
     till.stored();
     assert!(matches!(till.outcome(), Outcome::Loaded(receipt) if !receipt.earlier));
+}
+
+/// Our CREDIT never reached the card, and another terminal's load took the counter that ours would have had: the card proves that one.
+#[test]
+fn a_proof_of_another_terminals_load_is_not_taken_for_ours() {
+    let profile = profile();
+    for (amount, terminal) in [(5_000, TERMINAL), (10_000, SamTerminal([9; 6]))] {
+        let mut till = Till::start(&profile);
+        till.torn_and_back().card(&proof()).card(&logged(5, amount, terminal));
+        till.card(&OK).card(&init(5));
+        assert_eq!(till.state(), LoadState::Refused { sw: StatusWord::NO_PROVE_DATA });
+        till.stored();
+        assert!(matches!(till.outcome(), Outcome::Declined(_)), "{:?}", till.step);
+    }
+}
+
+#[test]
+fn a_card_that_shows_no_log_is_believed_and_the_host_checks() {
+    let profile = profile();
+    let mut till = Till::start(&profile);
+    till.torn_and_back().card(&proof()).card(&[0x6A, 0x82]);
+    assert!(matches!(till.state(), LoadState::Credited { .. }));
 }
 
 #[test]
@@ -287,7 +321,7 @@ fn an_earlier_load_is_proved_first_and_nothing_is_loaded_twice() {
     let intent = Till::start(&profile).up_to_host();
     let standing = Standing { open_load: Some((RecordId(1), intent)), ..Standing::default() };
     let mut till = Till::start(&profile);
-    till.card(&fci(1)).then(Event::Standing(&standing)).card(&proof());
+    till.card(&fci(1)).then(Event::Standing(&standing)).card(&proof()).card(&logged(5, 10_000, TERMINAL));
     till.stored();
     assert!(matches!(till.outcome(), Outcome::Loaded(receipt) if receipt.earlier));
     // Not credited: closed as refused, and the new load goes on with the same INIT.

@@ -1,0 +1,195 @@
+//! The backend's books of an honest day, and each lie in them: what a bug at the acquirer would leave behind must be found.
+
+use crate::sim::answers::Sent;
+use crate::sim::books::Books;
+use crate::sim::plan::{Act, CardPlan, Errand, Plan, Presence, Task, TerminalPlan, Visit, Want};
+use crate::sim::violation::Violation;
+use crate::sim::world::{Care, World};
+use backend::accounts::TransferKind;
+use backend::accounts::chart::code;
+use backend::api::AlertKind;
+use backend::report::{AuditException, BatchState};
+use backend::store::{LoadState, RecordStanding, TransactionKind, TransactionState};
+use card_applet_sim::memory::Survival;
+use protocol::iso8583::typed::ResponseCode;
+use protocol::money::CardAmount;
+use protocol::purse::Suite;
+
+fn visit(want: Want) -> Act {
+    let field = vec![Presence::Card { card: 0, fault: None, lingers: false }];
+    let (faults, line, gateway) = (Vec::new(), Vec::new(), Vec::new());
+    Act::Visit(Visit { terminal: 0, want, after_ms: 60_000, field, faults, line, gateway })
+}
+
+/// Loaded with 50.00, paid 2.50 and 4.00, uploaded and settled; and nothing is wrong.
+fn honest() -> (World, Books) {
+    let upload = Errand {
+        terminal: 0,
+        task: Task::Upload,
+        after_ms: 60_000,
+        faults: Vec::new(),
+        line: Vec::new(),
+        gateway: Vec::new(),
+    };
+    let plan = Plan {
+        seed: 1,
+        cards: vec![CardPlan { suite: Suite::Aes, funds: 100_000, survival: Survival::None }],
+        terminals: vec![TerminalPlan::default(); 2],
+        acts: vec![
+            visit(Want::Load(CardAmount(5_000))),
+            visit(Want::Pay(CardAmount(250))),
+            Act::Errand(upload),
+            visit(Want::Pay(CardAmount(400))),
+        ],
+    };
+    let mut world = World::played(&plan, Care::default());
+    let (books, audit) = world.read_books().unwrap();
+    assert_eq!((&world.violations[..], &audit[..]), (&[][..], &[][..]));
+    assert_eq!(world.hold_against(&books, &audit), []);
+    (world, books)
+}
+
+fn found(lie: impl FnOnce(&mut Books, &mut Vec<Sent>)) -> Vec<Violation> {
+    let (mut world, mut books) = honest();
+    lie(&mut books, &mut world.gateway.sent);
+    world.hold_against(&books, &[])
+}
+
+fn is_money(violation: &Violation) -> bool {
+    matches!(violation, Violation::Money(_))
+}
+
+#[test]
+fn a_record_that_is_counted_twice_is_found() {
+    let found = found(|books, _| {
+        let payment = books.transfers.iter().find(|it| it.code == code::PURSE_PURCHASE).copied().unwrap();
+        books.transfers.push(payment);
+    });
+    assert!(found.iter().filter(|it| is_money(it)).count() >= 2, "float and merchant: {found:?}");
+}
+
+#[test]
+fn a_record_credited_to_its_uploader_is_found() {
+    let found = found(|books, _| {
+        let of = |n: usize| {
+            let merchant = &books.merchants[&crate::sim::world::merchant_id(n)];
+            backend::accounts::chart::Book::MerchantPayable(merchant.number).id(merchant.currency)
+        };
+        let (right, wrong) = (of(0), of(1));
+        let payment = books.transfers.iter_mut().find(|it| it.code == code::PURSE_PURCHASE).unwrap();
+        assert_eq!(payment.credit, right);
+        payment.credit = wrong;
+    });
+    assert!(found.iter().any(is_money), "{found:?}");
+}
+
+#[test]
+fn a_record_that_was_answered_00_and_is_gone_is_found() {
+    let found = found(|books, _| {
+        let (key, transfer) = books
+            .records
+            .iter()
+            .find(|(_, it)| it.standing == RecordStanding::Booked)
+            .map(|(key, it)| (*key, it.transfer.unwrap()))
+            .unwrap();
+        books.records.remove(&key);
+        books.transfers.retain(|it| it.seq != transfer);
+    });
+    assert!(found.iter().any(|it| matches!(it, Violation::Promise(_))), "{found:?}");
+    assert!(found.iter().any(|it| matches!(it, Violation::Booked { .. })), "{found:?}");
+}
+
+#[test]
+fn an_answer_that_left_before_its_commit_is_found() {
+    let found = found(|books, _| {
+        let newest = books.transactions.keys().copied().max().unwrap();
+        books.transactions.remove(&newest);
+    });
+    assert!(
+        matches!(&found[..], [.., Violation::Promise(what)] if what.contains("do not have")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_repeat_that_is_answered_otherwise_is_found() {
+    let found = found(|_, sent| {
+        let load = sent.iter().find(|it| it.consent.is_some()).cloned().unwrap();
+        sent.push(Sent { consent: None, code: ResponseCode::FUNDS, ..load });
+    });
+    assert!(found.iter().any(|it| matches!(it, Violation::Promise(what) if what.contains("and then"))));
+}
+
+#[test]
+fn a_hold_released_after_the_card_was_credited_is_found() {
+    let found = found(|books, _| {
+        let load = books.loads.iter_mut().find(|load| load.state == LoadState::Posted).unwrap();
+        load.state = LoadState::Released;
+        let hold = load.hold;
+        for transfer in &mut books.transfers {
+            if transfer.kind == (TransferKind::Post { of: hold }) {
+                transfer.kind = TransferKind::Void { of: hold };
+            }
+        }
+    });
+    assert!(found.iter().any(|it| matches!(it, Violation::Load(..))), "{found:?}");
+}
+
+#[test]
+fn a_hold_that_nobody_resolved_is_found() {
+    let found = found(|books, _| {
+        books.transfers.retain(|it| !matches!(it.kind, TransferKind::Post { .. }));
+    });
+    assert!(found.iter().any(|it| matches!(it, Violation::Money(what) if what.contains("hold"))));
+}
+
+#[test]
+fn a_reversal_that_was_approved_and_did_nothing_is_found() {
+    let found = found(|books, sent| {
+        let confirmed = sent.iter().find(|it| it.consent.is_some()).cloned().unwrap();
+        let exchange = protocol::iso8583::Mti::REVERSAL.exchange();
+        sent.push(Sent { exchange, consent: None, ..confirmed });
+        let loads = books.transactions.values_mut().filter(|row| row.kind == TransactionKind::Load);
+        loads.for_each(|row| row.state = TransactionState::Authorised);
+    });
+    assert!(found.iter().any(|it| matches!(it, Violation::Promise(what) if what.contains("reversed"))));
+}
+
+#[test]
+fn a_batch_that_is_settled_twice_or_has_wrong_totals_is_found() {
+    let twice = found(|books, _| {
+        let row = books.transactions.values().find(|row| row.kind == TransactionKind::Settle).cloned();
+        let mut row = row.unwrap();
+        row.seq.0 += 1_000_000;
+        books.transactions.insert(row.seq, row);
+    });
+    assert!(twice.iter().any(|it| matches!(it, Violation::Batch(what) if what.contains("2 times"))));
+    let totals = found(|books, _| {
+        let batch = books.batches.values_mut().find(|batch| batch.host.debits.count > 0).unwrap();
+        batch.host.debits = batch.host.debits.plus(100);
+    });
+    assert!(totals.iter().any(|it| matches!(it, Violation::Batch(_))), "{totals:?}");
+    let open = found(|books, _| {
+        books.batches.values_mut().for_each(|batch| batch.state = BatchState::Open);
+    });
+    assert!(open.iter().any(|it| matches!(it, Violation::Promise(what) if what.contains("not closed"))));
+}
+
+#[test]
+fn an_accusation_of_an_honest_card_and_an_audit_exception_are_found() {
+    let (world, books) = honest();
+    let mut accused = books.clone();
+    let card = world.cards[0].id;
+    accused.alerts.push(backend::api::Alert {
+        at: protocol::time::Wall(0),
+        kind: AlertKind::Fork,
+        card: Some((card.issuer, card.asn)),
+        record: None,
+        transfer: None,
+    });
+    assert!(matches!(&world.hold_against(&accused, &[])[..], [Violation::Backend(_)]));
+    let (issuer, asn) = (card.issuer, card.asn);
+    let counter = protocol::ids::OfflineCounter(0);
+    let audit = [AuditException::Conservation { issuer, asn, counter }];
+    assert!(matches!(&world.hold_against(&books, &audit)[..], [Violation::Backend(_)]));
+}

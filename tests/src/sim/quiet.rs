@@ -1,0 +1,172 @@
+//! The end of a history: nothing goes wrong any more. What is under way ends, every card visits every terminal once more, is asked about
+//! its loads, everything is uploaded and settled. Then nothing may be in doubt, and all books are held against each other.
+
+use super::answers;
+use super::books::Books;
+use super::check::{Violation, money, still_open};
+use super::desk;
+use super::plan::{Presence, Task, Visit, Want};
+use super::till;
+use super::world::{World, merchant_id};
+use backend::api::{AdminRequest, Backend, Query, Report};
+use backend::report::AuditException;
+use flow::record::{JournalEntry, LoadState};
+use protocol::money::CardAmount;
+use protocol::time::Wall;
+
+/// Longer than any session waits for anything.
+const ENOUGH_MS: u64 = 600_000;
+/// How often what is under way may take that long.
+const ROUNDS_MAX: usize = 8;
+/// How often uncertain records are looked at: a chain of them is decided from its newest end.
+const RESOLVE_ROUNDS: usize = 12;
+
+impl World {
+    /// Lets everything come to its end, and checks it.
+    pub fn quiet_end(&mut self) {
+        self.check();
+        self.tell(|| "— a quiet day: every card visits every terminal once more".into());
+        self.line.quiet();
+        self.terminals.iter_mut().for_each(|terminal| terminal.desk.quiet());
+        self.gateway.plan(&[], &mut self.coverage);
+        self.let_errands_end();
+        for terminal in 0..self.terminals.len() {
+            self.terminals[terminal].wall_off_ms = Some(0);
+            for card in 0..self.cards.len() {
+                till::visit(self, &quiet_visit(terminal, card, Want::Pay(CardAmount(1))));
+            }
+        }
+        self.quiet_loads();
+        self.check();
+        let open = still_open(&self.terminal_books());
+        open.into_iter().for_each(|violation| self.violated(violation));
+        if self.violations.is_empty() {
+            self.close_books();
+        }
+    }
+
+    fn let_errands_end(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            self.pass_ms(ENOUGH_MS);
+            let busy = (0..self.terminals.len()).any(|terminal| desk::is_busy(self, terminal));
+            if !busy && self.gateway.is_up() {
+                return;
+            }
+        }
+        let number = self.terminals[0].number;
+        self.violated(Violation::Endless(number));
+    }
+
+    /// Each card asks for a load once where its journal waits for one, and once anywhere: its counter decides what is open.
+    fn quiet_loads(&mut self) {
+        for card in 0..self.cards.len() {
+            let id = self.cards[card].id;
+            let waits = |world: &Self, terminal: usize| {
+                world.terminals[terminal].journal.outbox().open_load(&id).is_some()
+            };
+            let mut at: Vec<usize> =
+                (0..self.terminals.len()).filter(|terminal| waits(self, *terminal)).collect();
+            at.push(card % self.terminals.len());
+            for terminal in at {
+                till::visit(self, &quiet_visit(terminal, card, Want::Load(CardAmount(1))));
+                self.let_errands_end();
+            }
+        }
+    }
+
+    fn upload_and_settle(&mut self) {
+        for task in [Task::Upload, Task::Settle] {
+            for terminal in 0..self.terminals.len() {
+                desk::begin(self, terminal, task);
+            }
+            self.let_errands_end();
+        }
+    }
+
+    fn close_books(&mut self) {
+        self.upload_and_settle();
+        let waits = |world: &Self| {
+            world.terminals.iter().any(|terminal| !terminal.journal.outbox().waiting().is_clear())
+        };
+        if waits(self) {
+            // A batch whose upload was never ended takes nothing but its end: what waited goes into the next one.
+            self.coverage.reached("settlement", "of a batch whose upload was never ended");
+            self.upload_and_settle();
+        }
+        for terminal in 0..self.terminals.len() {
+            let waiting = self.terminals[terminal].journal.outbox().waiting();
+            if !waiting.is_clear() {
+                let number = self.terminals[terminal].number;
+                self.violated(Violation::StillWaits(number, format!("{waiting:?}")));
+            }
+        }
+        let Some((books, audit)) = self.read_books() else {
+            return self.violated(Violation::Backend("no audit".into()));
+        };
+        let found = self.hold_against(&books, &audit);
+        self.coverage.reached("books", "compared");
+        found.into_iter().for_each(|violation| self.violated(violation));
+        self.count_loads();
+    }
+
+    /// Decides what policy decides with time, and reads the backend's books as they lie on its disk.
+    pub(crate) fn read_books(&mut self) -> Option<(Books, Vec<AuditException>)> {
+        for _ in 0..RESOLVE_ROUNDS {
+            let now = self.now();
+            self.gateway.admin(AdminRequest::ResolveUncertain { older_than: Wall(i64::MAX) }, now);
+        }
+        let merchants: Vec<_> = (0..self.terminals.len()).map(merchant_id).collect();
+        let Ok(Report::Audit(report)) = self.gateway.engine().query(&Query::Audit) else { return None };
+        let books = Books::read(&mut self.gateway.engine().store().synced, &merchants);
+        Some((books, report.exceptions))
+    }
+
+    /// Cards, journals and answers against the books.
+    pub(crate) fn hold_against(&self, books: &Books, audit: &[AuditException]) -> Vec<Violation> {
+        let (cards, terminals) = (self.card_books(), self.terminal_books());
+        let mut found = money::check(&cards, &terminals, books, audit);
+        found.extend(money::loads_waiting(&cards, &terminals));
+        answers::check(&self.gateway.sent, books, &mut found);
+        found
+    }
+
+    /// What became of loads, for the table of what was reached.
+    fn count_loads(&mut self) {
+        for terminal in 0..self.terminals.len() {
+            let states: Vec<&'static str> = self.terminals[terminal]
+                .journal
+                .entries()
+                .filter_map(|(_, entry)| match entry {
+                    JournalEntry::LoadState { state, .. } => Some(state_name(state)),
+                    _ => None,
+                })
+                .collect();
+            states.into_iter().for_each(|state| self.coverage.reached("load", state));
+        }
+    }
+}
+
+const fn state_name(state: &LoadState) -> &'static str {
+    match state {
+        LoadState::Answered { .. } => "answered",
+        LoadState::CreditSent => "credit sent",
+        LoadState::Credited { .. } => "credited",
+        LoadState::Refused { .. } => "refused",
+        LoadState::Unknown => "unknown",
+        LoadState::Declined { .. } => "declined",
+        LoadState::Reversed => "reversed",
+        LoadState::Confirmed { .. } => "confirmed",
+    }
+}
+
+fn quiet_visit(terminal: usize, card: usize, want: Want) -> Visit {
+    Visit {
+        terminal,
+        want,
+        after_ms: 100_000,
+        field: vec![Presence::Card { card, fault: None, lingers: false }],
+        faults: Vec::new(),
+        line: Vec::new(),
+        gateway: Vec::new(),
+    }
+}
