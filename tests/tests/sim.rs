@@ -67,6 +67,7 @@ fn documented() -> Plan {
             errand(Task::Upload, vec![lost]),
             visit(Want::Pay(CardAmount(400)), 60_000, tap(None)),
             errand(Task::Settle, Vec::new()),
+            errand(Task::HangUp, Vec::new()),
         ],
     }
 }

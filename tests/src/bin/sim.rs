@@ -17,7 +17,8 @@ use tests::sim::teeth::hunt_all;
 const DEFAULT_SEEDS: Range<u64> = 0..2_000;
 /// Seeds of a soak are this many times the second in which it began, so that two of them play different histories.
 const SOAK_SEEDS_PER_SECOND: u64 = 1_000_000;
-const USAGE: &str = "usage: sim [SEEDS] [--coverage] [--brief] [--tooth NAME] | sim --soak SECONDS | sim --teeth
+const USAGE: &str =
+    "usage: sim [SEEDS] [--coverage] [--brief] [--tooth NAME] | sim --soak SECONDS | sim --teeth
   SEEDS as 0..1000, or one number";
 
 /// What is wanted.

@@ -177,7 +177,11 @@ fn check_record(
         Standing::Resolved(Resolution::Void) => {}
         // A SAM that cannot check proofs leaves that to the backend, which refuses the TAC of another debit.
         Standing::Resolved(Resolution::RecoveredUnverified { tac })
-            if book.foreign_sam && !taken && !right_tac(&tac) => {}
+            if book.foreign_sam && !right_tac(&tac) && (!taken || card.is_forked()) =>
+        {
+            // A copy may have made the debit that the card in hand proved another one for.
+            sums.in_doubt += if taken { amount } else { 0 };
+        }
         Standing::Resolved(Resolution::Done { tac } | Resolution::RecoveredUnverified { tac }) => {
             sums.booked += amount;
             if !taken {
@@ -267,8 +271,16 @@ pub fn told_right(
     let taken_of = |intent: &DebitIntent| {
         cards.iter().find(|card| card.id == intent.card).is_some_and(|card| is_taken(card, intent))
     };
-    let own_taken =
-        own.iter().filter(|id| standing_of(**id).is_some_and(|(_, intent, _)| taken_of(intent))).count();
+    // A record is void although the debit was made only if another chip with the same memory made it: nobody there could know.
+    let by_a_copy = |intent: &DebitIntent, standing: &Standing| {
+        *standing == Standing::Resolved(Resolution::Void)
+            && cards.iter().any(|card| card.id == intent.card && card.is_forked())
+    };
+    let is_own_debit = |id: &&RecordId| {
+        standing_of(**id)
+            .is_some_and(|(_, intent, standing)| taken_of(intent) && !by_a_copy(intent, standing))
+    };
+    let own_taken = own.iter().filter(is_own_debit).count();
     match outcome {
         Outcome::Approved(receipt) => {
             let Some((_, intent, standing)) = standing_of(receipt.record) else {

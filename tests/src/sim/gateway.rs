@@ -135,6 +135,9 @@ impl Backend for Front {
     fn query(&mut self, query: &Query) -> Result<Report, StoreFault> {
         self.engine.query(query)
     }
+    fn copy_to(&mut self, file: &std::path::Path) -> Result<(), StoreFault> {
+        self.engine.copy_to(file)
+    }
 }
 
 /// Names a connection; never used twice.

@@ -52,7 +52,7 @@ impl Plan {
             gateway_faults: rng.pick(&[0, 10, 30, 50]),
             crooks: rng.chance(30),
             copies: rng.chance(12),
-            online: rng.pick(&[2, 6, 6, 14, 30]),
+            online: rng.pick(&[2, 6, 8, 16, 40]),
             kinds: rng.next(),
             line_kinds: rng.next(),
             rng,
@@ -229,7 +229,8 @@ impl Temper {
 
     fn terminal_fault(&mut self) -> Option<TerminalFault> {
         let kind = u32::try_from(self.rng.below(11)).unwrap_or(0);
-        let (apdu, store, step) = (self.rng.index(4), self.rng.index(5), self.rng.index(14));
+        let steps = self.rng.pick(&[8, 14, 24]);
+        let (apdu, store, step) = (self.rng.index(4), self.rng.index(5), self.rng.index(steps));
         let fault = match kind {
             0 => TerminalFault::SamCommandLost { apdu },
             1 => TerminalFault::SamAnswerLost { apdu },

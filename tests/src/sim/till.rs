@@ -1,6 +1,8 @@
 //! A visit: the driver of the real purchase and load flows in the simulated world. It does what `flow::machine` asks of a driver,
 //! on virtual time, and lets the plan's faults strike where they are due.
 
+mod host;
+
 use super::check::{Violation, told_right};
 use super::desk;
 use super::plan::{CardFault, Presence, TerminalFault, Visit, Want};
@@ -8,17 +10,13 @@ use super::slot::{Exchange, strikes, with_wrong_consent, with_wrong_mac2};
 use super::store::Failed;
 use super::words;
 use super::world::{Scheme, World, card_name, money, till_name};
-use flow::load::{CardPin, Load};
 use flow::machine::{LoadReply, Order, Patience, Standing};
 use flow::purchase::Purchase;
-use flow::record::{CardId, JournalEntry, LoadIntent, RecordId};
+use flow::record::{CardId, JournalEntry, RecordId};
 use flow::sam::{OpenSam, SamIdentity};
 use flow::{Event, Machine, Outcome, Prompt, Step};
 use protocol::ids::TermSeq;
-use protocol::iso8583::f58::LoadAnswer;
-use protocol::iso8583::typed::{ResponseCode, RetrievalReference};
 use protocol::purse::command::ins;
-use protocol::purse::{Moment, PurseMac};
 use protocol::sam::InitSamAnswer;
 use protocol::time::{Mono, Wall};
 use terminal::driver::REFUSED_MS;
@@ -31,9 +29,6 @@ const NEXT_CARD_MS: u64 = 1_500;
 const CARD_APDU_MS: u64 = 9;
 const SAM_APDU_MS: u64 = 12;
 const STORE_MS: u64 = 6;
-/// Longer than a sign-in, a reversal and a confirmation take, with all their repeats.
-const GATEWAY_MS_MAX: u64 = 600_000;
-const PIN: &str = "123456";
 const INS_NOT_SUPPORTED: [u8; 2] = [0x6D, 0x00];
 
 /// Plays a visit, unless its terminal is in the middle of another.
@@ -56,7 +51,7 @@ pub fn visit(world: &mut World, plan: &Visit) {
         }
         Want::Load(amount) => {
             world.tell(|| format!("{} is to load {}.", till_name(terminal), money(amount)));
-            match ready_load(world, plan) {
+            match host::ready_load(world, plan) {
                 Some(load) => {
                     Session::new(world, plan).run(world, Box::new(load));
                     if !world.terminals[terminal].dying {
@@ -75,32 +70,6 @@ pub fn visit(world: &mut World, plan: &Visit) {
         let clock = world.clock();
         world.terminals[terminal].crash(clock);
     }
-}
-
-/// Signs in, gets out of the way what must not stay behind a new load, and takes its numbers, as a terminal does before it asks for the
-/// card.
-fn ready_load(world: &mut World, plan: &Visit) -> Option<Load<'static>> {
-    let terminal = plan.terminal;
-    let Want::Load(amount) = plan.want else { return None };
-    let identity = ready_sam(world, terminal)?;
-    wait_for_line(world, terminal);
-    world.line.plan(terminal, &plan.line);
-    world.gateway.plan(&plan.gateway, &mut world.coverage);
-    desk::before_load(world, terminal);
-    wait_for_line(world, terminal);
-    if world.terminals[terminal].dying || !world.terminals[terminal].desk.ended_well {
-        return None;
-    }
-    let numbers = desk::numbers(world, terminal)?;
-    let pin = CardPin::from_digits(PIN)?;
-    let profile = &Scheme::get().profile;
-    Load::new(profile, identity.terminal, amount, pin, numbers, Patience::default()).ok()
-}
-
-/// Lets time pass until the terminal's errand is over.
-fn wait_for_line(world: &mut World, terminal: usize) {
-    let until = world.clock().plus_ms(GATEWAY_MS_MAX);
-    while desk::is_busy(world, terminal) && world.happen_before(until) {}
 }
 
 /// Powers the SAM up and asks who it is, as a terminal does at its start and after it lost its SAM.
@@ -252,56 +221,6 @@ impl<'v> Session<'v> {
             Step::AskHost(intent) => self.ask_host(world, intent),
             Step::Done(outcome) => return Next::Done(outcome),
         })
-    }
-
-    // --- the host -----------------------------------------------------------------------------------------------
-
-    fn ask_host(&mut self, world: &mut World, intent: LoadIntent) -> Happened {
-        if self.plan.faults.contains(&TerminalFault::ForgedConsent) {
-            return self.forge(world, &intent);
-        }
-        desk::ask_load(world, self.terminal, intent);
-        if self.present.as_ref().is_some_and(|present| present.fault == Some(CardFault::LeavesWhileAsking)) {
-            world.coverage.fault("card leaves", "while the host is asked");
-            self.card_leaves(world);
-        }
-        // Meanwhile, elsewhere.
-        if let Some(Presence::Elsewhere(other)) = self.plan.field.get(self.next_in_field) {
-            self.next_in_field += 1;
-            world.coverage.reached("visit elsewhere", "while the host is asked");
-            visit(world, other);
-        }
-        let until = world.clock().plus_ms(GATEWAY_MS_MAX);
-        while world.terminals[self.terminal].desk.load_reply.is_none()
-            && !world.terminals[self.terminal].dying
-            && world.happen_before(until)
-        {}
-        match world.terminals[self.terminal].desk.load_reply.take() {
-            Some(Ok(reply)) => {
-                let (code, reference, consent) = (reply.code, reply.reference, reply.consent);
-                world.coverage.reached("load answered", if code.is_approved() { "yes" } else { "no" });
-                Happened::HostAnswer(Box::new(LoadReply { code, reference, consent }))
-            }
-            Some(Err(_)) | None => {
-                world.coverage.reached("load answered", "not at all");
-                Happened::HostLost
-            }
-        }
-    }
-
-    /// A crooked terminal consents by itself.
-    fn forge(&mut self, world: &mut World, intent: &LoadIntent) -> Happened {
-        world.coverage.fault("forged", "consent");
-        world.tell(|| "    ⚡ the terminal makes up the issuer's consent.".into());
-        self.forged = true;
-        let mac2 = match intent.algorithm.suite() {
-            protocol::purse::Suite::Aes => PurseMac::from8([0x5C; 8]),
-            protocol::purse::Suite::Des => PurseMac::from4([0x5C; 4]),
-        };
-        let moment = Moment { ..intent.moment };
-        let consent = Some(LoadAnswer { algorithm: intent.algorithm, moment, mac2 });
-        let reference = RetrievalReference::from_bytes(*b"000000000001");
-        Happened::HostAnswer(Box::new(LoadReply { code: ResponseCode::APPROVED, reference, consent }))
     }
 
     // --- the field ----------------------------------------------------------------------------------------------
