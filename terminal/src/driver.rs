@@ -219,12 +219,13 @@ impl Driver<'_> {
     }
 
     fn look_up(&self, card: &CardId) -> Result<Standing, StoreFault> {
-        let since = Wall(self.clock.now().wall.0.saturating_sub(REFUSED_MS));
+        let now = self.clock.now().wall.0;
+        let (since, until) = (Wall(now.saturating_sub(REFUSED_MS)), Wall(now.saturating_add(REFUSED_MS)));
         Ok(Standing {
             open: self.journal.open_debit(card)?,
             open_load: self.journal.open_load(card),
             denied: self.deny_list.contains(&(card.issuer, card.asn.factor())),
-            refused: self.journal.gave_wrong_proof_since(card, since)?,
+            refused: self.journal.gave_wrong_proof(card, (since, until))?,
         })
     }
 

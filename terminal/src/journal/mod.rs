@@ -194,12 +194,13 @@ impl Journal {
         id.map(|id| Ok((id, self.intent(id)?))).transpose()
     }
 
-    /// Whether a debit of this card ended with a wrong MAC2 since `since`.
+    /// Whether a debit of this card ended with a wrong MAC2 between these two moments, neither included. Both matter: a clock that was
+    /// ahead when it happened must not keep the card out until then.
     ///
     /// # Errors
     /// The disk cannot be read.
-    pub fn gave_wrong_proof_since(&self, card: &CardId, since: Wall) -> Result<bool, StoreFault> {
-        payment::wrong_proof_since(self.store.db(), card, since)
+    pub fn gave_wrong_proof(&self, card: &CardId, between: (Wall, Wall)) -> Result<bool, StoreFault> {
+        payment::wrong_proof_between(self.store.db(), card, between)
     }
 
     /// Whether a payment of another card of this card's issuer was taken and proven to the SAM with this number.

@@ -193,9 +193,14 @@ pub(super) fn open_of(db: &Connection, card: &CardId) -> Result<Option<RecordId>
 }
 
 /// Whether a wrong MAC2 of the card was recorded since `since`.
-pub(super) fn wrong_proof_since(db: &Connection, card: &CardId, since: Wall) -> Result<bool, StoreFault> {
-    let sql = "SELECT 1 FROM payment WHERE card = ?1 AND issuer = ?2 AND state = 5 AND resolved_ms > ?3";
-    Ok(db.prepare_cached(sql)?.exists(params![card.asn.0, card.issuer.0, since.0])?)
+pub(super) fn wrong_proof_between(
+    db: &Connection,
+    card: &CardId,
+    (since, until): (Wall, Wall),
+) -> Result<bool, StoreFault> {
+    let sql = "SELECT 1 FROM payment WHERE card = ?1 AND issuer = ?2 AND state = 5
+               AND resolved_ms > ?3 AND resolved_ms < ?4";
+    Ok(db.prepare_cached(sql)?.exists(params![card.asn.0, card.issuer.0, since.0, until.0])?)
 }
 
 /// Whether another card of this card's issuer paid and proved it to this SAM. Asked after a refusal only, so that reading

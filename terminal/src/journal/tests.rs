@@ -122,9 +122,15 @@ fn a_wrong_proof_is_remembered_for_its_card_and_time() {
     let why = Uncertainty::Mac2Wrong;
     resolve(&mut journal, id, Resolution::Uncertain { tac: Some(Tac::from8([3; 8])), why }).unwrap();
     let card = intent(1, 0).card;
-    assert_eq!(journal.gave_wrong_proof_since(&card, Wall(WALL.0 - 1)), Ok(true));
-    assert_eq!(journal.gave_wrong_proof_since(&card, WALL), Ok(false));
-    assert_eq!(journal.gave_wrong_proof_since(&intent(2, 0).card, Wall(0)), Ok(false));
+    let (before, after) = (Wall(WALL.0 - 1), Wall(WALL.0 + 1));
+    assert_eq!(journal.gave_wrong_proof(&card, (before, after)), Ok(true));
+    assert_eq!(journal.gave_wrong_proof(&card, (WALL, after)), Ok(false));
+    assert_eq!(
+        journal.gave_wrong_proof(&card, (Wall(0), WALL)),
+        Ok(false),
+        "the clock was ahead, and is not any more"
+    );
+    assert_eq!(journal.gave_wrong_proof(&intent(2, 0).card, (Wall(0), after)), Ok(false));
 }
 
 #[test]

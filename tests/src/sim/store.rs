@@ -116,10 +116,10 @@ impl CrashStore {
         }
     }
 
-    /// Whether a debit of this card ended with a wrong MAC2 since `since`.
+    /// Whether a debit of this card ended with a wrong MAC2 between these two moments.
     #[must_use]
-    pub fn gave_wrong_proof_since(&self, card: &CardId, since: Wall) -> bool {
-        self.memory.wrong_proofs.iter().any(|(id, wall)| id == card && *wall > since)
+    pub fn gave_wrong_proof(&self, card: &CardId, (since, until): (Wall, Wall)) -> bool {
+        self.memory.wrong_proofs.iter().any(|(id, wall)| id == card && *wall > since && *wall < until)
     }
 
     /// What waits for the host, folded from the entries as the journal on disk folds it.

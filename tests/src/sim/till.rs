@@ -458,11 +458,12 @@ impl<'v> Session<'v> {
 
     fn look_up(&self, world: &World, card: &CardId) -> Standing {
         let journal = &world.terminals[self.terminal].journal;
-        let since = Wall(world.now_at(self.terminal).wall.0.saturating_sub(REFUSED_MS));
+        let now = world.now_at(self.terminal).wall.0;
+        let (since, until) = (Wall(now.saturating_sub(REFUSED_MS)), Wall(now.saturating_add(REFUSED_MS)));
         Standing {
             open: journal.open_debit(card),
             open_load: journal.outbox().open_load(card),
-            refused: journal.gave_wrong_proof_since(card, since),
+            refused: journal.gave_wrong_proof(card, (since, until)),
             ..Standing::default()
         }
     }
