@@ -62,6 +62,9 @@ impl Plan {
             let act = temper.act();
             acts.push(act);
         }
+        if temper.terminal_faults > 0 && temper.rng.chance(20) {
+            acts.extend(temper.torn_load());
+        }
         Self { seed, cards, terminals, acts }
     }
 }
@@ -146,6 +149,26 @@ impl Temper {
             visit.faults.push(TerminalFault::ForgedConsent);
         }
         visit
+    }
+
+    /// A load whose card is torn away at CREDIT, and a terminal that dies when it comes back to pay: seldom by chance alone.
+    fn torn_load(&mut self) -> [Act; 2] {
+        let (terminal, card) = (self.rng.index(self.terminals), self.rng.index(self.cards));
+        let visit = |want, fault, faults| Visit {
+            terminal,
+            want,
+            after_ms: 60_000,
+            field: vec![Presence::Card { card, fault, lingers: false }],
+            faults,
+            line: Vec::new(),
+            gateway: Vec::new(),
+        };
+        let torn = Some(CardFault::AnswerLost { apdu: 3, bytes: 0 });
+        let step = 2 + self.rng.index(8);
+        [
+            Act::Visit(visit(Want::Load(CardAmount(2_000)), torn, Vec::new())),
+            Act::Visit(visit(Want::Pay(CardAmount(100)), None, vec![TerminalFault::CrashAtStep { step }])),
+        ]
     }
 
     fn visit(&mut self, depth: usize) -> Visit {

@@ -190,6 +190,7 @@ fn an_accusation_of_an_honest_card_and_an_audit_exception_are_found() {
     assert!(matches!(&world.hold_against(&accused, &[])[..], [Violation::Backend(_)]));
     let (issuer, asn) = (card.issuer, card.asn);
     let counter = protocol::ids::OfflineCounter(0);
-    let audit = [AuditException::Conservation { issuer, asn, counter }];
+    let (before, after_previous, loads) = (5_000, 0, 0);
+    let audit = [AuditException::Conservation { issuer, asn, counter, before, after_previous, loads }];
     assert!(matches!(&world.hold_against(&books, &audit)[..], [Violation::Backend(_)]));
 }
