@@ -147,6 +147,14 @@ pub(crate) enum Card {
         #[arg(long)]
         lift: bool,
     },
+    Release {
+        #[arg(value_name = "SERIAL")]
+        asn: String,
+        #[arg(long, value_name = "ISSUER")]
+        issuer: String,
+        #[arg(long, value_name = "NUMBER")]
+        counter: u16,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -319,6 +327,7 @@ impl Command {
             Self::Issuer(Issuer::Add { .. }) => "issuer add",
             Self::Card(Card::Add { .. }) => "card add",
             Self::Card(Card::Deny { .. }) => "card deny",
+            Self::Card(Card::Release { .. }) => "card release",
             Self::Funding(Funding::Add { .. }) => "funding add",
             Self::Funding(Funding::Deposit { .. }) => "funding deposit",
             Self::Funding(Funding::Close { .. }) => "funding close",
@@ -370,6 +379,9 @@ impl Command {
             },
             Self::Card(Card::Deny { asn, issuer, lift }) => {
                 Operation::CardDeny { issuer: issuer.clone(), asn: asn.clone(), denied: !lift }
+            }
+            Self::Card(Card::Release { asn, issuer, counter }) => {
+                Operation::CardRelease { issuer: issuer.clone(), asn: asn.clone(), counter: *counter }
             }
             Self::Funding(Funding::Add { account, currency }) => {
                 Operation::FundingAdd { account: account.clone(), currency: currency.clone() }

@@ -37,7 +37,7 @@ pub(crate) fn outcome(texts: &Texts, outcome: &Outcome) -> String {
         Outcome::Batch(summary) => batch(texts, summary),
         Outcome::Card(card) => {
             let state = if card.denied { "gateway-card-denied" } else { "gateway-card-active" };
-            say(
+            let mut line = say(
                 "gateway-card",
                 Args::new()
                     .with("card", format!("{}:{}", card.issuer, card.asn))
@@ -47,8 +47,20 @@ pub(crate) fn outcome(texts: &Texts, outcome: &Outcome) -> String {
                     .with("open", card.open_loads)
                     .with("expected", card.expected)
                     .with("missing", card.missing),
-            )
+            );
+            if let Some(counter) = card.open_counter {
+                let args = Args::new().with("open", card.open_loads).with("counter", counter);
+                let _ = write!(line, "\n{}", say("gateway-card-open-load", args));
+            }
+            line
         }
+        Outcome::LoadReleased { issuer, asn, counter, amount } => say(
+            "gateway-load-released",
+            Args::new()
+                .with("card", format!("{issuer}:{asn}"))
+                .with("counter", counter)
+                .with("amount", amount),
+        ),
         Outcome::Alerts { alerts } if alerts.is_empty() => texts.say("gateway-no-alerts"),
         Outcome::Alerts { alerts } => {
             let mut lines = String::new();

@@ -8,6 +8,7 @@ use backend::api::{AdminAnswer, AdminRequest, Answer, Backend, Query, Report, Re
 use backend::store::sqlite::SqliteStore;
 use keys::{CardKeyRef, KeyModule, MasterKey, SoftKeys};
 use posp_gateway::access::Limits;
+use posp_gateway::ops::{Context, Operation, Outcome, Through, perform};
 use protocol::ids::*;
 use protocol::iso8583::Mti;
 use protocol::iso8583::f58::{
@@ -57,6 +58,14 @@ fn start(folder: &Path) -> Acquirer {
         assert!(matches!(answer, Answer::Admin(AdminAnswer::Done | AdminAnswer::Exists)), "{answer:?}");
     }
     Acquirer::start(Box::new(engine), keys, Limits::default())
+}
+
+/// An operation, as the gateway's control socket hands it on.
+fn operate(acquirer: &Acquirer, operation: &Operation) -> Result<Outcome, console::Failure> {
+    let mut desk = Through::new(Arc::clone(acquirer.server().queue()), "db".into());
+    let zone = posp_gateway::clock::utc();
+    let (keys, now) = (&*acquirer.keys, clock().now());
+    perform(operation, &mut Context { desk: &mut desk, keys, gateway: "here", zone: &zone, heads: None, now })
 }
 
 /// A card: what the wire sees of it.
@@ -315,4 +324,62 @@ fn load_pay_offline_upload_settle_and_the_books_prove_it() {
     let Report::Audit(audit) = engine.query(&Query::Audit).unwrap() else { panic!("no audit") };
     assert!(audit.is_clean(), "{:?}", audit.exceptions);
     assert_eq!(audit.float[0].posted, i128::from(10_000 + 2_000 - 550));
+}
+
+#[test]
+fn an_operator_releases_a_disputed_load_and_the_cards_late_word_is_booked_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut acquirer = start(folder.path());
+    let mut card = Card::issue(&acquirer.keys);
+    let mut till = terminal(&acquirer);
+    let buy = |till: &mut TestTerminal, minor: u64| {
+        let trace = till.next_trace();
+        let frame = till.purchase_frame(Stan(trace.0 + 500), 1, minor);
+        till.ask(&frame).code().to_string()
+    };
+    // The payer has 1000.00. A load of 400.00 whose answer the terminal lost, and whose card never came back.
+    let released = consent(&ask_load(&mut till, 10, &card.request(40_000), 40_000));
+    let reversal = load_frame(&till, Mti::REVERSAL, 10, &[], 40_000, Some(Stan(10)));
+    assert_eq!(till.ask(&reversal).code(), ResponseCode::APPROVED);
+    assert_eq!(buy(&mut till, 70_000), "51", "the money is held: the card may have it");
+
+    let release =
+        |counter| Operation::CardRelease { issuer: ISSUER.to_string(), asn: ASN.to_string(), counter };
+    let refused = |counter| {
+        let failure = operate(&acquirer, &release(counter)).unwrap_err();
+        assert_eq!(failure.code(), console::code::GATEWAY_REFUSED);
+        let reason = failure.args().iter().find(|(name, _)| *name == "reason");
+        reason.map(|(_, reason)| reason.to_owned()).unwrap()
+    };
+    assert_eq!(refused(1), "the open load of this card has counter 0");
+    assert_eq!(buy(&mut till, 70_000), "51");
+    let Outcome::LoadReleased { counter: 0, amount, .. } = operate(&acquirer, &release(0)).unwrap() else {
+        panic!("not released")
+    };
+    assert_eq!(amount, "400.00 CNY");
+    assert_eq!(refused(0), "no such load awaits a decision");
+    let stranger = Operation::CardRelease { issuer: ISSUER.to_string(), asn: "99".repeat(10), counter: 0 };
+    let failure = operate(&acquirer, &stranger).unwrap_err();
+    assert_eq!(failure.code(), console::code::GATEWAY_UNKNOWN);
+
+    // Available again, and spent in part.
+    assert_eq!(buy(&mut till, 50_000), "00");
+    // The card had been credited after all: its TAC is right, so it is booked, from what the payer still has.
+    let receipt = card.credit(40_000, &released);
+    assert_eq!(confirm(&mut till, 31, &receipt, 10).code(), ResponseCode::APPROVED);
+    assert_eq!(confirm(&mut till, 32, &receipt, 10).code(), ResponseCode::APPROVED, "once");
+    assert_eq!(buy(&mut till, 10_001), "51");
+    assert_eq!(buy(&mut till, 10_000), "00");
+    let Outcome::Alerts { alerts } = operate(&acquirer, &Operation::ReportAlerts { limit: 9 }).unwrap()
+    else {
+        panic!("no alerts")
+    };
+    let kinds: Vec<&str> = alerts.iter().map(|alert| alert.kind.as_str()).collect();
+    assert_eq!(kinds, ["late-load", "load-released"]);
+    let Outcome::Audit(audit) = operate(&acquirer, &Operation::Audit { heads: None }).unwrap() else {
+        panic!("no audit")
+    };
+    assert!(audit.clean, "{:?}", audit.exceptions);
+    assert_eq!((audit.float[0].posted.as_str(), audit.float[0].pending.as_str()), ("400.00 CNY", "0.00 CNY"));
+    acquirer.stop();
 }

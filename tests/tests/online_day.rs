@@ -4,7 +4,10 @@
 #![cfg(test)]
 
 use console::Exit;
-use tests::outlet::Outlet;
+use std::io;
+use std::time::Duration;
+use terminal::host::{Wire, tcp};
+use tests::outlet::{ISSUER, Outlet, SERIAL};
 
 #[test]
 fn a_day_is_loaded_paid_uploaded_and_settled_and_the_books_balance() {
@@ -61,4 +64,58 @@ fn a_day_is_loaded_paid_uploaded_and_settled_and_the_books_balance() {
         "the next batch is another: {said:?}"
     );
     assert_eq!(day.books_agree(), (12_000, 1_980));
+}
+
+/// A connection whose terminal never hears the answer to its second message: the load.
+struct Deaf(Box<dyn Wire>, u32);
+
+impl Wire for Deaf {
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.1 += 1;
+        self.0.send(bytes)
+    }
+
+    fn receive(&mut self, into: &mut [u8], wait: Duration) -> io::Result<usize> {
+        let length = self.0.receive(into, wait)?;
+        if self.1 < 2 { Ok(length) } else { Err(io::ErrorKind::ConnectionReset.into()) }
+    }
+}
+
+#[test]
+fn an_operator_finds_a_load_without_end_by_its_card_and_releases_it_beside_the_running_gateway() {
+    let day = Outlet::new();
+    let _gateway = day.gateway();
+    let said = day.till_over(
+        &["topup", "100.00"],
+        Box::new(|address, wait| Ok(Box::new(Deaf(tcp(address, wait)?, 0)))),
+    );
+    assert_ne!(said.exit, Exit::Success, "{said:?}");
+    assert_eq!(day.till(&["upload"]).exit, Exit::Success, "its reversal is taken; the hold stays");
+
+    let card = || day.operate(&["report", "card", SERIAL, "--issuer", ISSUER]);
+    let release =
+        |counter: &str| day.operation(&["card", "release", SERIAL, "--issuer", ISSUER, "--counter", counter]);
+    let open = card();
+    assert_eq!((&open["open_loads"], &open["open_counter"]), (&10_000.into(), &0.into()), "{open}");
+    let (released, said) = release("7");
+    assert!(!released && said["error"]["name"] == "gateway-refused", "{said}");
+    let (released, said) = release("0");
+    assert!(released, "{said}");
+    let result = &said["result"];
+    assert_eq!(
+        (&said["command"], &result["amount"]),
+        (&"card release".into(), &"100.00 CNY".into()),
+        "{said}"
+    );
+    let open = card();
+    assert_eq!((&open["open_loads"], &open["open_counter"]), (&0.into(), &serde_json::Value::Null), "{open}");
+    let alerts = day.operate(&["report", "alerts"]);
+    assert_eq!(alerts["alerts"][0]["kind"], "load-released", "{alerts}");
+    let (released, said) = release("0");
+    assert!(!released && said["error"]["code"] == "TL-2008", "{said}");
+
+    // The card had not been credited; its next load goes on as ever.
+    let said = day.till(&["topup", "20"]);
+    assert_eq!(said.exit, Exit::Success, "{said:?}");
+    assert_eq!(day.books_agree(), (2_000, 0));
 }

@@ -149,7 +149,9 @@ fn about_card<S: Store>(working: &mut Working<'_, S>, desk: &Desk<'_>, request: 
             let Some(load) = cards::load::open(working, &card, *counter)? else {
                 return refused(AdminRefusal::NoLoad);
             };
+            let hold = load.hold;
             cards::load::release(working, desk, None, &mut card, load)?;
+            cards::alert(working, desk, AlertKind::LoadReleased, Some((*issuer, *asn)), None, Some(hold));
             Ok(AdminAnswer::Done)
         }
         AdminRequest::ResolveUncertain { wait_ms } => {

@@ -4,7 +4,7 @@
 use crate::accounts::chart::{Book, FundingKind};
 use crate::api::{AdminRequest, HostBody, HostRequest, Identity, LimitScope, LoadSource, Original, Request};
 use crate::store::{CardId, Key, Record, Store, StoreFault, UsageOf, transaction_of};
-use protocol::ids::OfflineCounter;
+use protocol::ids::{OfflineCounter, OnlineCounter};
 use protocol::iso8583::f58::{CardCounter, TransactionRecord};
 use protocol::time::Wall;
 
@@ -77,6 +77,9 @@ fn host(request: &HostRequest, keys: &mut Vec<Key>) {
             keys.extend([Key::Issuer(request.issuer), Key::Card(card), Key::Sam(request.terminal)]);
             if *source == LoadSource::Linked {
                 keys.push(Key::Load(card, request.counter));
+                keys.extend(
+                    request.counter.0.checked_sub(1).map(|before| Key::Load(card, OnlineCounter(before))),
+                );
             }
         }
         HostBody::LoadConfirm { record, .. } => record_keys(record, keys),

@@ -117,6 +117,7 @@ fn card<S: Store>(store: &mut S, id: CardId) -> Result<Report, StoreFault> {
         loaded: card.loaded,
         spent: card.spent,
         open_loads: open.map_or(0, |amount| amount.minor()),
+        open_counter: card.open_load,
         issuer: issuer.number,
         currency: issuer.currency,
         newest: card.newest,

@@ -100,6 +100,15 @@ pub enum Operation {
         /// On the list, or off it.
         denied: bool,
     },
+    /// Frees the money of a load that no card has decided about.
+    CardRelease {
+        /// 16 hexadecimal digits.
+        issuer: String,
+        /// 20 hexadecimal digits.
+        asn: String,
+        /// The load's online counter, as the card's report says it.
+        counter: u16,
+    },
     /// Opens a cardholder's account.
     FundingAdd {
         /// `bank:17`.
@@ -254,6 +263,17 @@ pub enum Outcome {
         file: String,
         /// The one-time code.
         code: String,
+    },
+    /// The money that was held for a load is free again.
+    LoadReleased {
+        /// Issuer.
+        issuer: String,
+        /// Serial number.
+        asn: String,
+        /// The load's online counter.
+        counter: u16,
+        /// How much was held.
+        amount: String,
     },
     /// Done to so many.
     Counted {

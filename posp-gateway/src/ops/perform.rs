@@ -87,6 +87,7 @@ pub fn perform(operation: &Operation, context: &mut Context<'_>) -> Done {
             let status = if *denied { CardStatus::Denied } else { CardStatus::Active };
             context.register("card", asn, AdminRequest::SetCardStatus { issuer, asn: id, status })
         }
+        Operation::CardRelease { issuer, asn, counter } => context.release(issuer, asn, *counter),
         Operation::FundingAdd { account: name, currency: code } => {
             let ((kind, number), currency) = (account(name)?, currency(code)?);
             context.register("funding", name, AdminRequest::AddFunding { kind, number, currency })
@@ -312,6 +313,30 @@ impl Context<'_> {
         match found.as_slice() {
             [one] => Ok(*one),
             _ => Err(value("transaction", "", "one whole name, such as terminal, batch and trace")),
+        }
+    }
+
+    /// Releases a load. Which one is open is asked first, so that a wrong counter is answered with the right one.
+    fn release(&mut self, issuer: &str, asn: &str, counter: u16) -> Done {
+        let (of, card, counter) = (issuer_id(issuer)?, serial(asn)?, OnlineCounter(counter));
+        let Report::Card(report) = self.desk.query(Query::Card(of, card))? else {
+            return Err(unknown("card", asn));
+        };
+        let refused = |why: &dyn std::fmt::Display| {
+            let name = format!("{asn}/{counter}");
+            Failure::new(code::GATEWAY_REFUSED).with("what", "load").with("name", name).with("reason", why)
+        };
+        if let Some(open) = report.open_counter.filter(|open| *open != counter) {
+            return Err(refused(&format_args!("the open load of this card has counter {open}")));
+        }
+        match self.desk.admin(AdminRequest::ReleaseLoad { issuer: of, asn: card, counter })? {
+            AdminAnswer::Refused(why) => Err(refused(&why)),
+            AdminAnswer::Done | AdminAnswer::Exists | AdminAnswer::Count(_) => Ok(Outcome::LoadReleased {
+                issuer: issuer.to_owned(),
+                asn: asn.to_owned(),
+                counter: counter.0,
+                amount: Amount::new(report.open_loads, report.currency).to_string(),
+            }),
         }
     }
 

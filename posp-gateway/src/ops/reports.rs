@@ -186,6 +186,8 @@ pub struct CardSummary {
     pub spent: u64,
     /// Loads that are neither confirmed nor released.
     pub open_loads: u64,
+    /// Online counter of that load, as `card release` takes it.
+    pub open_counter: Option<u16>,
     /// What should be on it: posted loads less booked debits.
     pub expected: i64,
     /// The newest offline counter that is known, and the balance after it.
@@ -209,6 +211,7 @@ impl CardSummary {
             loaded,
             spent,
             open_loads,
+            open_counter: report.open_counter.map(|counter| counter.0),
             expected: i64::try_from(report.expected).unwrap_or(i64::MAX),
             newest: report.newest.map(|(counter, balance)| (counter.0, balance.0)),
             next_online: report.next_online.0,
@@ -261,6 +264,7 @@ const fn alert_kind(kind: AlertKind) -> &'static str {
         AlertKind::Gap => "gap",
         AlertKind::Denied => "denied",
         AlertKind::DenyLifted => "deny-lifted",
+        AlertKind::LoadReleased => "load-released",
     }
 }
 

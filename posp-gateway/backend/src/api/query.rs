@@ -185,6 +185,8 @@ pub struct CardReport {
     pub spent: u64,
     /// Loads released to the card and neither confirmed nor released, in minor units.
     pub open_loads: u64,
+    /// Online counter of that load, as an operator names it to release it.
+    pub open_counter: Option<OnlineCounter>,
     /// Its issuer's number.
     pub issuer: IssuerNumber,
     /// The issuer's currency.
@@ -253,6 +255,8 @@ pub enum AlertKind {
     Denied,
     /// An operator took a card off the deny list.
     DenyLifted,
+    /// An operator released the hold of a load that no card had decided about.
+    LoadReleased,
 }
 
 impl AlertKind {
@@ -277,6 +281,7 @@ impl AlertKind {
             Self::Gap => 15,
             Self::Denied => 16,
             Self::DenyLifted => 17,
+            Self::LoadReleased => 18,
         }
     }
 
@@ -301,6 +306,7 @@ impl AlertKind {
             15 => Some(Self::Gap),
             16 => Some(Self::Denied),
             17 => Some(Self::DenyLifted),
+            18 => Some(Self::LoadReleased),
             _ => None,
         }
     }

@@ -43,7 +43,7 @@ pub(crate) fn load<S: Store>(
     };
     let amount = request.amount.in_currency(issuer.currency);
     let refused = |code| Decision { amount: Some(amount), ..Decision::declined(kind, code) };
-    if let Err(code) = counter_says(working, desk, desked, &mut card, request)? {
+    if let Err(code) = counter_says(working, desk, desked, (&issuer, &mut card), request)? {
         return Ok(refused(code));
     }
     let about = Some((card.id.issuer, card.id.asn));
@@ -154,7 +154,7 @@ fn counter_says<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
     desked: &mut Desked<'_>,
-    card: &mut Card,
+    (issuer, card): (&Issuer, &mut Card),
     request: &LoadRequest,
 ) -> Result<Result<(), ResponseCode>, StoreFault> {
     let shown = request.counter;
@@ -170,6 +170,11 @@ fn counter_says<S: Store>(
             post(working, desk, card, load)?;
         } else {
             release(working, desk, Some(&mut desked.batch), card, load)?;
+        }
+    } else if let Some(before) = shown.0.checked_sub(1).map(OnlineCounter) {
+        // A person released it, and the card was credited all the same: only its credit moves the counter on.
+        if let Some(load) = working.load(card.id, before)?.filter(|load| load.state == LoadState::Released) {
+            late(working, desk, issuer, card, load)?;
         }
     }
     card.next_online = card.next_online.max(shown);

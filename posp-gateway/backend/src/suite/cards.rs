@@ -88,8 +88,11 @@ pub(super) fn a_load_request_at_the_same_counter_releases_the_one_before<S: Stor
     let third = world.load(&mut card, 1_000);
     world.host(third);
     let release = AdminRequest::ReleaseLoad { issuer: ISSUER, asn: card.asn, counter: OnlineCounter(1) };
+    assert_eq!(world.card_report(&card).open_counter, Some(OnlineCounter(1)));
     assert_eq!(world.admin(release.clone()), AdminAnswer::Done);
+    assert_eq!(world.alerts(), [AlertKind::LoadReleased], "for good: it was not the card's word");
     assert_eq!(world.admin(release), AdminAnswer::Refused(AdminRefusal::NoLoad));
+    assert_eq!(world.card_report(&card).open_counter, None);
     assert_eq!(world.available(), 5_000);
     assert_eq!(float(&mut world), (5_000, 0));
 }
@@ -115,6 +118,38 @@ pub(super) fn a_load_confirmed_after_its_release_is_paid_by_the_payer_or_the_iss
     }
     assert_eq!(float(&mut world).0, 6_000, "what is on the cards is in the float");
     assert_eq!(world.available(), 10_000 - 3_000 - 4_001);
+}
+
+pub(super) fn a_released_load_is_booked_when_the_cards_counter_shows_its_credit<S: Store>(store: S) {
+    let mut world = World::new(store);
+    world.fund(10_000, 1);
+    for (n, spent, alert) in [(1, 0, AlertKind::LateLoad), (2, 6_000, AlertKind::LoadLoss)] {
+        let mut card = world.card(n);
+        let message = world.load(&mut card, 3_000);
+        let answer = world.host(message);
+        let release = AdminRequest::ReleaseLoad { issuer: ISSUER, asn: card.asn, counter: OnlineCounter(0) };
+        assert_eq!(world.admin(release), AdminAnswer::Done);
+        if spent > 0 {
+            let buy = HostBody::Purchase { payer: PAYER, amount: cny(spent) };
+            assert_eq!(world.send(buy).code, code("00"));
+        }
+        // Credited after all, and the TAC never comes: the card's next request shows the next counter.
+        let receipt = card.credit(3_000, SAM_1, answer.moment);
+        let next = world.load(&mut card, 500);
+        let answer = world.host(next.clone());
+        assert_eq!(world.host(next).body, answer.body, "a repeat books nothing more");
+        assert_eq!(answer.code, code("00"));
+        assert_eq!(world.alerts()[0], alert);
+        assert_eq!(world.card_report(&card).loaded, 3_000);
+        // The TAC, however late, finds it booked.
+        assert_eq!(world.confirm(receipt).code, code("00"));
+        assert_eq!(world.card_report(&card).loaded, 3_000);
+        let receipt = card.credit(500, SAM_1, answer.moment);
+        assert_eq!(world.confirm(receipt).code, code("00"));
+        assert_eq!(world.card_report(&card).loaded, 3_500);
+    }
+    assert_eq!(float(&mut world), (7_000, 0), "what is on the cards is in the float");
+    assert_eq!(world.available(), 0);
 }
 
 pub(super) fn a_load_request_that_is_not_the_cards_own_is_refused<S: Store>(store: S) {

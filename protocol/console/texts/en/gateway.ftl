@@ -77,6 +77,13 @@ help-posp-gateway-card-deny = Put a card on the deny list, or take it off
 help-posp-gateway-card-deny-asn = Serial number, 20 hexadecimal digits
 help-posp-gateway-card-deny-issuer = Issuer, 16 hexadecimal digits
 help-posp-gateway-card-deny-lift = Take it off the list
+help-posp-gateway-card-release = Free the money that is held for a load whose card never came back
+    .examples =
+        posp-gateway report card 62170000001234567890 --issuer 5441504C494E4500
+        posp-gateway card release 62170000001234567890 --issuer 5441504C494E4500 --counter 7
+help-posp-gateway-card-release-asn = Serial number, 20 hexadecimal digits
+help-posp-gateway-card-release-issuer = Issuer, 16 hexadecimal digits
+help-posp-gateway-card-release-counter = Online counter of the load, as “report card” shows it
 help-posp-gateway-funding = Cardholders' accounts
     .examples =
         posp-gateway funding add bank:1
@@ -209,6 +216,9 @@ gateway-totals = { $name }: host { $host }, terminal { $terminal } (minor units 
 gateway-difference = differs: { $key }: host { $host }, terminal { $terminal }
 gateway-absent = none
 gateway-card = Card { $card }, { $state }: loaded { $loaded }, spent { $spent }, expected on it { $expected }, loads not confirmed { $open } (minor units); { $missing } records missing
+gateway-card-open-load = Its load of { $open } (minor units) with online counter { $counter } is neither confirmed nor released.
+gateway-load-released = Released: { $amount } held for card { $card }, online counter { $counter }, is free again.
+    If the card shows later that it was credited after all, that is booked: from the payer's account, or as the issuer's loss, with an alert.
 gateway-card-denied = on the deny list
 gateway-card-active = active
 gateway-no-alerts = No alerts.

@@ -77,6 +77,13 @@ help-posp-gateway-card-deny = 将卡列入或移出止付名单
 help-posp-gateway-card-deny-asn = 序列号，20 位十六进制
 help-posp-gateway-card-deny-issuer = 发卡方，16 位十六进制
 help-posp-gateway-card-deny-lift = 移出名单
+help-posp-gateway-card-release = 释放为充值冻结、而卡片一直未再出现的资金
+    .examples =
+        posp-gateway report card 62170000001234567890 --issuer 5441504C494E4500
+        posp-gateway card release 62170000001234567890 --issuer 5441504C494E4500 --counter 7
+help-posp-gateway-card-release-asn = 序列号，20 位十六进制
+help-posp-gateway-card-release-issuer = 发卡方，16 位十六进制
+help-posp-gateway-card-release-counter = 该笔充值的联机计数器，见 report card
 help-posp-gateway-funding = 持卡人账户
     .examples =
         posp-gateway funding add bank:1
@@ -209,6 +216,9 @@ gateway-totals = { $name }：主机 { $host }，终端 { $terminal }（最小货
 gateway-difference = 不符：{ $key }：主机 { $host }，终端 { $terminal }
 gateway-absent = 无
 gateway-card = 卡 { $card }，{ $state }：已充值 { $loaded }，已消费 { $spent }，卡上应有 { $expected }，未确认充值 { $open }（最小货币单位）；缺 { $missing } 条记录
+gateway-card-open-load = 其中 { $open }（最小货币单位）的充值（联机计数器 { $counter }）既未确认也未释放。
+gateway-load-released = 已释放：为卡 { $card }（联机计数器 { $counter }）冻结的 { $amount } 恢复可用。
+    若日后该卡表明其实已充值，则照常入账：由付款账户支付，不足则记为发卡方损失，并产生告警。
 gateway-card-denied = 在止付名单上
 gateway-card-active = 正常
 gateway-no-alerts = 没有告警。
