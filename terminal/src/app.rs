@@ -11,6 +11,7 @@ use crate::journal::{FILE_NAME, FREE_BYTES_MIN, Journal, Search, StoreFault, Sum
 use crate::outcome::Context;
 use crate::receipt::{Receipt, Standing};
 use crate::report;
+use crate::unended;
 use crate::words::last_digits;
 use anyhow::Context as _;
 use console::{Args, Console, Exit, Failure, Language, Texts, code};
@@ -314,13 +315,19 @@ impl App<'_> {
         };
         let wanted = |load: &crate::journal::Load| !search.uncertain || load.state.is_uncertain();
         let loads: Vec<_> = loads.into_iter().filter(wanted).collect();
+        let now = self.clock(&settings).now();
+        let waiting = unended::find(&journal, now).map_err(broken)?;
         let texts = self.console.texts();
         let mut text = report::history_text(&payments, &sums, texts);
         if !loads.is_empty() {
             text.push_str(&format!("\n\n{}\n", texts.say("history-loads")));
             text.push_str(&crate::online_report::loads_text(&loads, texts));
         }
-        let result = report::history(&payments, &sums, &loads, &settings);
+        if !waiting.is_empty() {
+            text.push_str(&format!("\n\n{}", unended::text(&waiting, texts)));
+        }
+        let waiting = unended::report(&waiting, &settings, texts);
+        let result = report::history(&payments, &sums, (&loads, waiting), &settings);
         self.console.result("history", &result, &text)?;
         Ok(Exit::Success)
     }

@@ -4,6 +4,7 @@ use crate::config::Settings;
 use crate::devices::Devices;
 use crate::fault;
 use crate::journal::{self, Journal};
+use crate::unended;
 use console::{Args, Failure, Texts, code};
 use hardware::CardReader;
 use protocol::purse::Suite;
@@ -39,7 +40,7 @@ pub struct Check {
     pub name: &'static str,
     /// How it ended.
     pub verdict: Verdict,
-    /// The code, if it is bad.
+    /// The code, if it is bad or something that people are told of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// What was found.
@@ -79,7 +80,7 @@ pub fn examine(texts: &Texts, patient: Patient<'_>) -> Vec<Check> {
         Ok(settings) => {
             doctor.configuration(patient.config_path, settings);
             doctor.folder(&settings.data.folder);
-            doctor.journal(&settings.data.folder.join(journal::FILE_NAME));
+            doctor.journal(&settings.data.folder.join(journal::FILE_NAME), patient.now);
             doctor.deny_list(settings);
         }
         Err(failure) => doctor.bad("configuration", failure),
@@ -144,13 +145,17 @@ impl Doctor<'_> {
     }
 
     fn bad(&mut self, name: &'static str, failure: &Failure) {
+        self.failed(name, Verdict::Bad, failure);
+    }
+
+    fn failed(&mut self, name: &'static str, verdict: Verdict, failure: &Failure) {
         let said = self.texts.failure(failure);
         let what = match said.detail {
             Some(detail) => format!("{} ({detail})", said.what),
             None => said.what,
         };
         let code = Some(said.code.to_string());
-        self.checks.push(Check { name, verdict: Verdict::Bad, code, what, next: Some(said.next) });
+        self.checks.push(Check { name, verdict, code, what, next: Some(said.next) });
     }
 
     fn clock(&mut self, now: Now) {
@@ -195,9 +200,14 @@ impl Doctor<'_> {
         }
     }
 
-    fn journal(&mut self, path: &Path) {
-        match Journal::open(path).and_then(|journal| journal.verify()) {
-            Err(fault) => self.bad("journal", &fault::store(path, fault)),
+    fn journal(&mut self, path: &Path, now: Now) {
+        let opened = Journal::open(path).and_then(|journal| {
+            let found = journal.verify()?;
+            Ok((found, unended::find(&journal, now)?))
+        });
+        let unended = opened.as_ref().map_or(&[] as &[_], |(_, unended)| unended);
+        match opened.as_ref().map(|(found, _)| found) {
+            Err(fault) => self.bad("journal", &fault::store(path, fault.clone())),
             Ok(found) if found.open > 0 => {
                 let args = Args::new().with("entries", found.entries).with("open", found.open);
                 self.add("journal", Verdict::Note, "doctor-journal-open", &args);
@@ -206,6 +216,12 @@ impl Doctor<'_> {
                 let args = Args::new().with("entries", found.entries).with("payments", found.payments);
                 self.good("journal", &args);
             }
+        }
+        if opened.is_ok() && unended.is_empty() {
+            self.good("loads", &Args::new().with("hours", unended::UNENDED_HOURS));
+        }
+        for load in unended {
+            self.failed("loads", Verdict::Note, &unended::failure(load));
         }
     }
 

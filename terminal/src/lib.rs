@@ -19,6 +19,7 @@ pub mod online_report;
 pub mod outcome;
 pub mod receipt;
 pub mod report;
+pub mod unended;
 pub mod words;
 
 pub use app::{ListReaders, OpenDevices, ReadSecret, World, run};

@@ -5,6 +5,7 @@ use crate::host::{Closing, Drained, Item, Kind, Settlement};
 use crate::journal::{Journal, Load};
 use crate::load_receipt::LoadSlip;
 use crate::report::Money;
+use crate::unended::UnendedLoad;
 use crate::words::{masked, words_for};
 use console::{Args, Exit, Failure, Texts};
 use protocol::iso8583::f58::{BatchDifference, ItemName, ItemSide};
@@ -159,6 +160,8 @@ pub struct SettleReport {
     pub differences_total: u16,
     /// What waited and was sent before.
     pub sent: Vec<SentItem>,
+    /// Loads whose card never came back, oldest first.
+    pub loads_without_end: Vec<UnendedLoad>,
     /// How the process ends.
     pub exit: u8,
     /// What to do, unless both counted the same.
@@ -344,7 +347,7 @@ fn counted(totals: &SettlementTotals, currency: Currency) -> Counted {
 pub fn settled(
     settlement: &Settlement,
     failure: Option<&Failure>,
-    sent: Vec<SentItem>,
+    (sent, loads_without_end): (Vec<SentItem>, Vec<UnendedLoad>),
     currency: Currency,
     texts: &Texts,
 ) -> SettleReport {
@@ -361,6 +364,7 @@ pub fn settled(
         differences: differing(settlement, currency),
         differences_total: settlement.differences.as_ref().map_or(0, |differences| differences.total),
         sent,
+        loads_without_end,
         exit: failure.map_or(Exit::Success, |failure| failure.code().exit()).number(),
         reason: failure.map(|failure| reason(failure, texts)),
     }

@@ -6,6 +6,7 @@ use crate::driver::Run;
 use crate::journal::{Journal, Payment, State, Sums};
 use crate::outcome::Told;
 use crate::receipt::{Receipt, Standing, columns};
+use crate::unended::UnendedLoad;
 use crate::words::masked;
 use console::{Args, Texts};
 use flow::Outcome;
@@ -168,6 +169,8 @@ pub struct HistoryReport {
     pub uncertain: u64,
     /// Loads of the same days, newest first.
     pub loads: Vec<crate::online_report::LoadLine>,
+    /// Loads of whatever day whose card never came back, oldest first.
+    pub loads_without_end: Vec<UnendedLoad>,
 }
 
 impl From<State> for Standing {
@@ -319,7 +322,7 @@ pub fn told_text(told: &Told, recovered: &[Recovered], settings: &Settings, text
 pub fn history(
     payments: &[Payment],
     sums: &Sums,
-    loads: &[crate::journal::Load],
+    (loads, loads_without_end): (&[crate::journal::Load], Vec<UnendedLoad>),
     settings: &Settings,
 ) -> HistoryReport {
     let line = |payment: &Payment| HistoryLine {
@@ -335,6 +338,7 @@ pub fn history(
     };
     HistoryReport {
         loads: loads.iter().map(|load| crate::online_report::load(load, settings)).collect(),
+        loads_without_end,
         payments: payments.iter().map(line).collect(),
         taken: sums.taken,
         amount: sums.amount.into(),

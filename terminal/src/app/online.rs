@@ -10,6 +10,7 @@ use crate::identity::{HostIdentity, Provision};
 use crate::journal::{Batch, FILE_NAME, Journal, LoadStanding, StoreFault};
 use crate::load_receipt::LoadSlip;
 use crate::online_report as report;
+use crate::unended;
 use crate::words::{last_digits, said};
 use anyhow::Context as _;
 use console::{Args, Exit, Failure, code};
@@ -257,9 +258,15 @@ impl App<'_> {
             }
             _ => None,
         };
-        let sent = report::sent(&drained, &journal);
+        // The batch is closed: what cannot be read now is no reason to say otherwise.
+        let waiting = unended::find(&journal, clock.now()).unwrap_or_else(|fault| {
+            tracing::error!(%fault, "loads without end could not be read");
+            Vec::new()
+        });
+        let sent = (report::sent(&drained, &journal), unended::report(&waiting, &settings, texts));
         let result = report::settled(&settlement, failure.as_ref(), sent, currency, texts);
         text.push_str(&report::settled_text(&settlement, currency, texts));
+        text.push_str(&unended::text(&waiting, texts));
         if let Some(failure) = &failure {
             text.push_str(&report::reason_text(failure, texts));
         }

@@ -252,6 +252,51 @@ fn a_card_torn_away_before_the_credit_is_loaded_anew_and_the_earlier_load_is_rev
 }
 
 #[test]
+fn a_load_whose_card_stays_away_for_a_day_is_named_until_the_card_is_back() {
+    let (mut till, gateway, purse) = (till(), Gateway::new(), Purse::new(500));
+    torn(&till, &gateway, &purse, Tear::AfterCredit);
+    let loads = |till: &Till| {
+        let checks = till.dial(&["--json", "doctor"], no_devices(), gateway.dial()).json();
+        let checks = checks["result"].as_array().unwrap();
+        let loads: Vec<_> = checks.iter().filter(|check| check["name"] == "loads").cloned().collect();
+        (loads, till.history()["loads_without_end"].as_array().unwrap().len())
+    };
+    let hour_ms = 3_600_000;
+    till.wall.0 += 24 * hour_ms;
+    let (checks, listed) = loads(&till);
+    assert_eq!((checks.len(), &checks[0]["verdict"], listed), (1, &"good".into(), 0), "not before its time");
+
+    till.wall.0 += 1000;
+    let (checks, listed) = loads(&till);
+    assert_eq!((checks.len(), listed), (1, 1), "{checks:?}");
+    assert_eq!((&checks[0]["verdict"], &checks[0]["code"]), (&"note".into(), &"TL-1630".into()));
+    for part in ["100.00 CNY", "2026-11-22 18:30:05", "6217************7890"] {
+        assert!(checks[0]["what"].as_str().unwrap().contains(part), "{part} is missing: {}", checks[0]);
+    }
+    let load = &till.history()["loads_without_end"][0];
+    assert_eq!(
+        (&load["name"], &load["load"]["standing"]),
+        (&"load-without-end".into(), &"credit-sent".into())
+    );
+    let said = till.run(&["history", "--from", "2026-11-23"], no_readers());
+    assert!(said.out.contains("TL-1630") && said.out.contains("posp-gateway card release"), "{}", said.out);
+    till.environment.insert("TAPLINE_LANG".into(), "zh-CN".into());
+    assert!(till.run(&["history"], no_readers()).out.contains("一直未再出现"));
+    till.environment.remove("TAPLINE_LANG");
+    // It holds up no settlement, and settlement says so too.
+    let said = desk(&till, &gateway, &["settle"]);
+    assert!(said.exit == Exit::Success && said.out.contains("TL-1630"), "{}{}", said.out, said.err);
+    let settled = desk(&till, &gateway, &["--json", "settle"]).json();
+    assert_eq!(settled["result"]["loads_without_end"][0]["code"], "TL-1630", "{settled}");
+
+    // The card comes back and tells.
+    let json = topup(&till, &gateway, &purse, &["--json", "topup", "30"]).json();
+    assert_eq!(json["result"]["name"], "load-earlier", "{json}");
+    let (checks, listed) = loads(&till);
+    assert_eq!((&checks[0]["verdict"], listed), (&"good".into(), 0));
+}
+
+#[test]
 fn a_card_that_leaves_for_a_moment_at_the_credit_is_asked_and_loaded_once() {
     for tear in [Tear::BeforeCredit, Tear::AfterCredit] {
         let (till, gateway, purse) = (till(), Gateway::new(), Purse::new(500));
