@@ -90,7 +90,7 @@ pub enum Database {
     /// In a file, by this gateway alone.
     File(PathBuf),
     /// On a PostgreSQL server, by several gateways.
-    Server(Address),
+    Server(Box<Address>),
 }
 
 impl std::fmt::Display for Database {
@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for Database {
         if !Address::is_meant(&text) {
             return Ok(Self::File(PathBuf::from(text)));
         }
-        address(&text).map(Self::Server).map_err(de::Error::custom)
+        address(&text).map(|address| Self::Server(Box::new(address))).map_err(de::Error::custom)
     }
 }
 
