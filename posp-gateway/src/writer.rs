@@ -96,7 +96,7 @@ impl Queue {
     }
 
     /// Waits for jobs and takes up to [`BATCH_MAX`] into `batch` (which is empty). False when there will be none.
-    fn take(&self, batch: &mut Vec<Job>) -> bool {
+    pub fn take(&self, batch: &mut Vec<Job>) -> bool {
         let mut inner = self.lock();
         while inner.jobs.is_empty() && !inner.closed {
             inner = self.work.wait(inner).unwrap_or_else(PoisonError::into_inner);
