@@ -173,7 +173,14 @@ fn required() -> Vec<Point> {
     cross(&["connection"], &["refused", "ended by the gateway", "ended by the gateway after silence"]);
     cross(&["terminal dies at"], &["load state", "upload answer", "batch", "traces"]);
     cross(&["errand done", "errand given up"], &ERRANDS);
-    cross(&["errand begins"], &["stolen upload", "tampered upload", "reversal of a load that was credited"]);
+    let crooked = [
+        "stolen upload",
+        "tampered upload",
+        "reversal of a load that was credited",
+        "load after its reversal",
+    ];
+    cross(&["errand begins"], &crooked);
+    cross(&["load reversed"], &["instead of confirmed"]);
     cross(&["forged"], &["consent"]);
     cross(&["card leaves", "visit elsewhere"], &["while the host is asked"]);
     cross(&["load answered"], &["yes", "no", "not at all"]);

@@ -119,7 +119,10 @@ struct Asks {
 
 impl Errand for Asks {
     fn handle(&mut self, event: Event, _: &mut flow::outbox::Outbox) -> Step {
-        self.failed |= matches!(event, Event::Unanswered(_));
+        // To load under a number that was not reversed after all is no use to anybody.
+        let in_vain = matches!(&event, Event::Answered(reply) if !reply.code.is_approved())
+            && matches!(self.left.front(), Some(Ask::Load(_)));
+        self.failed |= in_vain || matches!(event, Event::Unanswered(_));
         match self.left.pop_front() {
             Some(ask) if !self.failed => Step::Ask(ask),
             _ => Step::Done,
@@ -192,6 +195,13 @@ pub fn begin(world: &mut World, terminal: usize, task: plan::Task) {
             let Some(intent) = last_credited(world, terminal) else { return };
             ("reversal of a load that was credited", asks([Ask::Reversal { intent, repeat: false }]))
         }
+        Want::ReverseFirst => {
+            let (Some(old), Some(numbers)) = (newest_load(world, terminal), numbers(world, terminal)) else {
+                return;
+            };
+            let intent = LoadIntent { numbers, ..old };
+            ("load after its reversal", asks([Ask::Reversal { intent, repeat: false }, Ask::Load(intent)]))
+        }
     };
     start(world, terminal, name, errand);
 }
@@ -241,6 +251,14 @@ fn last_credited(world: &World, terminal: usize) -> Option<LoadIntent> {
         Some(JournalEntry::Load(intent)) => Some(*intent),
         _ => None,
     }
+}
+
+fn newest_load(world: &World, terminal: usize) -> Option<LoadIntent> {
+    let loads = world.terminals[terminal].journal.entries().filter_map(|(_, entry)| match entry {
+        JournalEntry::Load(intent) => Some(*intent),
+        _ => None,
+    });
+    loads.last()
 }
 
 /// Whether an errand is under way.

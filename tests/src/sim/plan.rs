@@ -66,7 +66,7 @@ pub struct Errand {
     pub gateway: Vec<GatewayFault>,
 }
 
-/// What a terminal does at its gateway. The last four are crooked.
+/// What a terminal does at its gateway. The last five are crooked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// Fetches new working keys.
@@ -90,6 +90,8 @@ pub enum Task {
     Tamper(u32),
     /// Reverses the last load that it credited to a card.
     ReverseLoaded,
+    /// Reverses a load before it asks for it, with what a card once said.
+    ReverseFirst,
 }
 
 /// A direction on the line.
@@ -322,6 +324,8 @@ pub enum TerminalFault {
     },
     /// Crooked: it makes up the issuer's consent to a load instead of asking for it.
     ForgedConsent,
+    /// Crooked: it reverses what the card took, instead of confirming it.
+    ReversesLoaded,
 }
 
 impl Plan {

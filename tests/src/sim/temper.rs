@@ -145,8 +145,9 @@ impl Temper {
         visit.field.retain(|presence| !matches!(presence, Presence::Elsewhere(_)) || amount.0 > 5_000);
         visit.line = self.line();
         visit.gateway = self.gateway();
-        if self.crooks && self.rng.chance(15) {
-            visit.faults.push(TerminalFault::ForgedConsent);
+        if self.crooks && self.rng.chance(25) {
+            let crooked = [TerminalFault::ForgedConsent, TerminalFault::ReversesLoaded];
+            visit.faults.push(self.rng.pick(&crooked));
         }
         visit
     }
@@ -284,7 +285,8 @@ impl Temper {
             (false, 0..=1) => Task::SettleLying(1 + self.rng.below(500) as u32),
             (false, 2..=5) => Task::Steal { from: self.rng.index(self.terminals) },
             (false, 6..=8) => Task::Tamper(1 + self.rng.below(500) as u32),
-            (false, _) => Task::ReverseLoaded,
+            (false, 9..=10) => Task::ReverseLoaded,
+            (false, _) => Task::ReverseFirst,
         };
         Errand {
             terminal,

@@ -5,7 +5,7 @@ mod host;
 
 use super::check::{Violation, told_right};
 use super::desk;
-use super::plan::{CardFault, Presence, TerminalFault, Visit, Want};
+use super::plan::{CardFault, Presence, Task, TerminalFault, Visit, Want};
 use super::slot::{Exchange, strikes, with_wrong_consent, with_wrong_mac2};
 use super::store::Failed;
 use super::words;
@@ -54,8 +54,13 @@ pub fn visit(world: &mut World, plan: &Visit) {
             match host::ready_load(world, plan) {
                 Some(load) => {
                     Session::new(world, plan).run(world, Box::new(load));
-                    if !world.terminals[terminal].dying {
-                        desk::after_load(world, terminal);
+                    match (world.terminals[terminal].dying, is_crooked(plan)) {
+                        (true, _) => {}
+                        (false, true) => {
+                            world.coverage.reached("load reversed", "instead of confirmed");
+                            desk::begin(world, terminal, Task::ReverseLoaded);
+                        }
+                        (false, false) => desk::after_load(world, terminal),
                     }
                 }
                 None => {
@@ -70,6 +75,10 @@ pub fn visit(world: &mut World, plan: &Visit) {
         let clock = world.clock();
         world.terminals[terminal].crash(clock);
     }
+}
+
+fn is_crooked(plan: &Visit) -> bool {
+    plan.faults.contains(&TerminalFault::ReversesLoaded)
 }
 
 /// Powers the SAM up and asks who it is, as a terminal does at its start and after it lost its SAM.

@@ -400,7 +400,11 @@ fn batches(terminals: &[TerminalBook<'_>], books: &Books, found: &mut Vec<Violat
 fn alerts(books: &Books, forked: impl Fn(&CardId) -> bool, found: &mut Vec<Violation>) {
     for alert in &books.alerts {
         let Some((issuer, asn)) = alert.card else { continue };
-        let accuses = matches!(alert.kind, AlertKind::Fork | AlertKind::Rollback | AlertKind::LoadLoss);
+        // A load that comes late had been set free, and nothing but the card's own word may do that.
+        let accuses = matches!(
+            alert.kind,
+            AlertKind::Fork | AlertKind::Rollback | AlertKind::LoadLoss | AlertKind::LateLoad
+        );
         if accuses && !forked(&CardId { issuer, asn }) {
             found.push(Violation::Backend(format!("{:?} of a card that nobody copied", alert.kind)));
         }
