@@ -240,9 +240,9 @@ fn while_the_server_is_away_requests_are_refused_in_time_and_taken_again_afterwa
     server.stop(Stop::Fast);
     let request = gateway.purchase(1, 1, 1, 5);
     let began = Instant::now();
-    assert!(matches!(gateway.ask(&[request.clone()]), Err(StoreFault::Away(_))));
+    assert!(matches!(gateway.ask(std::slice::from_ref(&request)), Err(StoreFault::Away(_))));
     let (first, began) = (began.elapsed(), Instant::now());
-    assert!(matches!(gateway.ask(&[request.clone()]), Err(StoreFault::Away(_))));
+    assert!(matches!(gateway.ask(std::slice::from_ref(&request)), Err(StoreFault::Away(_))));
     assert!(began.elapsed() < first, "the second does not wait again");
     server.resume();
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -415,7 +415,10 @@ fn a_server_that_does_not_let_us_in_is_told_apart_from_one_that_is_away() {
     server.stop(Stop::Fast);
     server.resume();
     let request = gateway.purchase(1, 1, 1, 5);
-    assert!(matches!(gateway.ask(&[request.clone()]), Err(StoreFault::Away(_))), "as a standby would");
+    assert!(
+        matches!(gateway.ask(std::slice::from_ref(&request)), Err(StoreFault::Away(_))),
+        "as a standby would"
+    );
     server.sql("postgres", &format!("ALTER DATABASE {database} SET default_transaction_read_only = off"));
     let answer = gateway.ask(&[request]).unwrap().remove(0);
     assert_eq!((answer.code, answer.body), (ResponseCode::APPROVED, AnswerBody::None));
