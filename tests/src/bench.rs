@@ -9,6 +9,7 @@ mod durable;
 mod host;
 mod ledger;
 mod sampling;
+mod shared;
 mod tac;
 mod tap;
 
@@ -103,6 +104,7 @@ pub const MEASURES: &[(&str, Measure)] = &[
     ("B3/engine", ledger::measure),
     ("B3/open", durable::open_loop),
     ("B3/5M", durable::large),
+    ("B4", shared::measure),
     ("B5", tap::measure_software),
     ("B6/tap", tap::measure),
     ("B6/apdu", apdu::measure),
