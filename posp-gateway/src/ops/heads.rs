@@ -28,7 +28,7 @@ const FINDINGS_MAX: usize = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeadLine {
-    /// [`FORMAT`].
+    /// `FORMAT`.
     pub tapline_head: u32,
     /// In whose name.
     pub acquirer: u64,

@@ -8,7 +8,7 @@
 //! - a *void* record's debit is on no card; a *done* record's debit is, once;
 //! - no debit on a card is without its intent in a journal (journal before effect);
 //! - a journal resolves an intent once, and never has two open debits of one card;
-//! - a load on a card is one that a journal was about to credit ([`loads`]);
+//! - a load on a card is one that a journal was about to credit (`loads`);
 //! - a SAM never gives a sequence number twice;
 //! - what the till told people at the end of a visit is what happened.
 

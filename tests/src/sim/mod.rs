@@ -6,7 +6,7 @@
 //! | [`plan`], [`temper`] | a history as data; a seed makes one |
 //! | [`world`] | cards, terminals with SAMs and journals, a gateway, one clock; plays a plan |
 //! | [`till`] | a visit: drives `flow`'s purchase and load, lets faults strike |
-//! | [`desk`], [`line`], [`gateway`] | a terminal's line and errands; frames on their way; the acquirer's side |
+//! | [`desk`], [`mod@line`], [`gateway`] | a terminal's line and errands; frames on their way; the acquirer's side |
 //! | [`slot`], [`store`] | a chip with its power; a journal that forgets what was not synced |
 //! | [`quiet`] | the end: nothing goes wrong any more, everything is uploaded and settled |
 //! | [`check`], [`books`], [`answers`] | what must be true: of cards and journals, of the backend's books, of what was promised |

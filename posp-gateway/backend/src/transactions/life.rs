@@ -9,7 +9,7 @@
 //!              voided · reversed · expired · disputed
 //! ```
 //!
-//! Nothing else changes a state: every rule asks [`next`] before it moves money, and stores what [`moved`] gives it. What the table does not name
+//! Nothing else changes a state: every rule asks `next` before it moves money, and stores what `moved` gives it. What the table does not name
 //! is refused, so that a rule which forgets a check can decline wrongly, but never move money twice. What an event asks of a *kind* (only a
 //! load is disputed, only a completion of an open batch is voided) is the rule's to check.
 
