@@ -304,98 +304,56 @@ pub trait Store {
     }
 }
 
-impl<S: Store + ?Sized> Store for &mut S {
-    fn heads(&self) -> Heads {
-        (**self).heads()
-    }
-    fn begin(&mut self) -> Result<(), StoreFault> {
-        (**self).begin()
-    }
-    fn wants_prefetch(&self) -> bool {
-        (**self).wants_prefetch()
-    }
-    fn prefetch(&mut self, keys: &[Key], due: Option<(Wall, usize)>) -> Result<(), StoreFault> {
-        (**self).prefetch(keys, due)
-    }
-    fn confirm(&mut self) -> Result<(), StoreFault> {
-        (**self).confirm()
-    }
-    fn begin_reading(&mut self) -> Result<(), StoreFault> {
-        (**self).begin_reading()
-    }
-    fn end_reading(&mut self) {
-        (**self).end_reading();
-    }
-    fn get(&mut self, key: &Key) -> Result<Option<Record>, StoreFault> {
-        (**self).get(key)
-    }
-    fn due_holds(&mut self, now: Wall, limit: usize) -> Result<Vec<Hold>, StoreFault> {
-        (**self).due_holds(now, limit)
-    }
-    fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
-        (**self).scan(scan, visit)
-    }
-    fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
-        (**self).commit(batch)
-    }
-    fn skip_to(&mut self, at: Wall, next: TransactionSeq) -> Result<(), StoreFault> {
-        (**self).skip_to(at, next)
-    }
-    fn copy_to(&mut self, file: &std::path::Path) -> Result<(), StoreFault> {
-        (**self).copy_to(file)
-    }
-    fn import(&mut self, records: &[Record]) -> Result<(), StoreFault> {
-        (**self).import(records)
-    }
-    fn import_done(&mut self) -> Result<(), StoreFault> {
-        (**self).import_done()
-    }
+/// A store behind a pointer is that store: every call goes through, those with a default too.
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<S: Store + ?Sized> Store for $pointer {
+            fn heads(&self) -> Heads {
+                (**self).heads()
+            }
+            fn begin(&mut self) -> Result<(), StoreFault> {
+                (**self).begin()
+            }
+            fn wants_prefetch(&self) -> bool {
+                (**self).wants_prefetch()
+            }
+            fn prefetch(&mut self, keys: &[Key], due: Option<(Wall, usize)>) -> Result<(), StoreFault> {
+                (**self).prefetch(keys, due)
+            }
+            fn confirm(&mut self) -> Result<(), StoreFault> {
+                (**self).confirm()
+            }
+            fn begin_reading(&mut self) -> Result<(), StoreFault> {
+                (**self).begin_reading()
+            }
+            fn end_reading(&mut self) {
+                (**self).end_reading();
+            }
+            fn get(&mut self, key: &Key) -> Result<Option<Record>, StoreFault> {
+                (**self).get(key)
+            }
+            fn due_holds(&mut self, now: Wall, limit: usize) -> Result<Vec<Hold>, StoreFault> {
+                (**self).due_holds(now, limit)
+            }
+            fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
+                (**self).scan(scan, visit)
+            }
+            fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
+                (**self).commit(batch)
+            }
+            fn skip_to(&mut self, at: Wall, next: TransactionSeq) -> Result<(), StoreFault> {
+                (**self).skip_to(at, next)
+            }
+            fn copy_to(&mut self, file: &std::path::Path) -> Result<(), StoreFault> {
+                (**self).copy_to(file)
+            }
+            fn import(&mut self, records: &[Record]) -> Result<(), StoreFault> {
+                (**self).import(records)
+            }
+            fn import_done(&mut self) -> Result<(), StoreFault> {
+                (**self).import_done()
+            }
+        }
+    )*};
 }
-
-impl<S: Store + ?Sized> Store for Box<S> {
-    fn heads(&self) -> Heads {
-        (**self).heads()
-    }
-    fn begin(&mut self) -> Result<(), StoreFault> {
-        (**self).begin()
-    }
-    fn wants_prefetch(&self) -> bool {
-        (**self).wants_prefetch()
-    }
-    fn prefetch(&mut self, keys: &[Key], due: Option<(Wall, usize)>) -> Result<(), StoreFault> {
-        (**self).prefetch(keys, due)
-    }
-    fn confirm(&mut self) -> Result<(), StoreFault> {
-        (**self).confirm()
-    }
-    fn begin_reading(&mut self) -> Result<(), StoreFault> {
-        (**self).begin_reading()
-    }
-    fn end_reading(&mut self) {
-        (**self).end_reading();
-    }
-    fn get(&mut self, key: &Key) -> Result<Option<Record>, StoreFault> {
-        (**self).get(key)
-    }
-    fn due_holds(&mut self, now: Wall, limit: usize) -> Result<Vec<Hold>, StoreFault> {
-        (**self).due_holds(now, limit)
-    }
-    fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
-        (**self).scan(scan, visit)
-    }
-    fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
-        (**self).commit(batch)
-    }
-    fn skip_to(&mut self, at: Wall, next: TransactionSeq) -> Result<(), StoreFault> {
-        (**self).skip_to(at, next)
-    }
-    fn copy_to(&mut self, file: &std::path::Path) -> Result<(), StoreFault> {
-        (**self).copy_to(file)
-    }
-    fn import(&mut self, records: &[Record]) -> Result<(), StoreFault> {
-        (**self).import(records)
-    }
-    fn import_done(&mut self) -> Result<(), StoreFault> {
-        (**self).import_done()
-    }
-}
+forward!(&mut S, Box<S>);
