@@ -184,10 +184,6 @@ impl App<'_> {
                 }
             }
         }
-        let from_environment = self.environment.contains_key(MASTER_KEY_VARIABLE);
-        if !from_environment && !data.master_key.exists() {
-            write_master_key(&data.master_key)?;
-        }
         match &data.database {
             // Made here, so that it and what SQLite puts beside it are for their owner's eyes only.
             Database::File(path) => {
@@ -202,7 +198,12 @@ impl App<'_> {
                 }
             }
         }
-        drop(self.open(&settings)?);
+        let store = self.store(&settings)?;
+        let from_environment = self.environment.contains_key(MASTER_KEY_VARIABLE);
+        if !from_environment && !data.master_key.exists() {
+            write_master_key(&data.master_key)?;
+        }
+        drop(self.over(store, &settings)?);
         let made = Made {
             config: self.cli.config.clone(),
             keys: data.keys.clone(),
@@ -218,11 +219,12 @@ impl App<'_> {
         Ok(Exit::Success)
     }
 
-    /// The store, in its file or on its server.
+    /// The store, in its file or on its server. A ledger whose key file is gone, or was not copied to this gateway, is not opened: keys that were
+    /// made anew would open nothing of it.
     fn store(&self, settings: &Settings) -> Result<Box<dyn Store + Send>, Failure> {
-        let database = &settings.data.database;
+        let (database, keys) = (&settings.data.database, &settings.data.keys);
         let failed = |fault| store_failure(&database.to_string(), &fault);
-        Ok(match database {
+        let mut store: Box<dyn Store + Send> = match database {
             Database::File(path) => {
                 let initialising = matches!(self.cli.command, Command::Init { .. });
                 if !initialising && !path.exists() {
@@ -235,13 +237,25 @@ impl App<'_> {
                 let options = settings.server(address, password)?;
                 Box::new(PostgresStore::open(options).map_err(failed)?)
             }
-        })
+        };
+        if !keys.exists() && ops::has_keys_elsewhere(&mut store).map_err(failed)? {
+            let reason = "it is not there, and the ledger has issuers, terminals or payers: bring it from another gateway or from where it is kept";
+            return Err(Failure::new(code::GATEWAY_KEYS).with("path", keys.display()).with("reason", reason));
+        }
+        Ok(store)
     }
 
     /// The store and the key module.
     fn open(&self, settings: &Settings) -> Result<(Box<dyn Backend + Send>, Arc<SoftKeys>), Failure> {
         // The store first: whoever holds it may change the key file.
-        let store = self.store(settings)?;
+        self.over(self.store(settings)?, settings)
+    }
+
+    fn over(
+        &self,
+        store: Box<dyn Store + Send>,
+        settings: &Settings,
+    ) -> Result<(Box<dyn Backend + Send>, Arc<SoftKeys>), Failure> {
         let keys = Arc::new(self.keys(settings)?);
         let shared: Arc<dyn KeyModule> = Arc::<SoftKeys>::clone(&keys);
         let engine = Engine::new(store, shared).with_policy(settings.preauthorisation.policy());

@@ -14,6 +14,8 @@ pub mod demo;
 pub mod online;
 pub mod outlet;
 pub mod postgres;
+pub mod program;
+pub mod purse_line;
 pub mod python;
 pub mod shop;
 pub mod sim;

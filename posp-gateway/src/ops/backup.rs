@@ -201,3 +201,18 @@ pub fn without_keys<S: Store>(
     }
     Ok((issuers, terminals))
 }
+
+/// Whether a ledger knows an issuer, a terminal or a payer: then its key file was made long ago, and no other one fits it.
+///
+/// # Errors
+/// The store failed.
+pub fn has_keys_elsewhere<S: Store>(store: &mut S) -> Result<bool, StoreFault> {
+    let mut found = false;
+    for kind in [Kind::Issuer, Kind::Terminal, Kind::Payer] {
+        store.scan(Scan::After(kind, None), &mut |_| {
+            found = true;
+            ControlFlow::Break(())
+        })?;
+    }
+    Ok(found)
+}
