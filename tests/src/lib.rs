@@ -20,3 +20,4 @@ pub mod python;
 pub mod shop;
 pub mod sim;
 pub mod virtual_card;
+pub mod wanderer;

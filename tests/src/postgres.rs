@@ -1,7 +1,10 @@
 //! A PostgreSQL server of a test's own (`scripts/private-postgres`): started in a temporary folder, stopped and killed at will, gone with the test.
 
+use crate::acquirer::CURRENCY;
+use backend::accounts::chart::Book;
 use backend::store::GatewayNo;
 use backend::store::postgres::{Address, Options, PostgresStore, prepare};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
@@ -213,4 +216,41 @@ impl Drop for Server {
         drop(self.line.get_mut().unwrap_or_else(PoisonError::into_inner).take());
         let _ = self.child.wait();
     }
+}
+
+/// Balances as psql derives them from the postings alone: `id|credits less debits|debits held`.
+const FROM_POSTINGS: &str = "
+WITH ended AS (SELECT of, kind, amount FROM tapline.transfers WHERE kind IN (2, 3, 4)),
+moved AS (
+    SELECT debit, credit, amount, 0 AS held FROM tapline.transfers WHERE kind = 0
+    UNION ALL
+    SELECT p.debit, p.credit, e.amount, 0 FROM ended e JOIN tapline.transfers p ON p.seq = e.of WHERE e.kind = 2
+    UNION ALL
+    SELECT p.debit, p.credit, 0, p.amount FROM tapline.transfers p
+    WHERE p.kind = 1 AND NOT EXISTS (SELECT FROM ended WHERE ended.of = p.seq)),
+sides AS (
+    SELECT debit AS id, -amount AS net, held FROM moved UNION ALL SELECT credit, amount, 0 FROM moved)
+SELECT encode(id, 'hex'), sum(net), sum(held) FROM sides GROUP BY id ORDER BY id";
+
+/// Balances by account id in hexadecimal: credits less debits, and debits held; as psql derives them from the postings alone.
+///
+/// # Panics
+/// The server refuses.
+#[must_use]
+pub fn derived(server: &Server, database: &str) -> BTreeMap<String, (i64, i64)> {
+    let rows = server.sql(database, FROM_POSTINGS);
+    let number = |text: Option<&str>| text.and_then(|text| text.parse().ok()).expect("a number");
+    rows.lines()
+        .map(|row| {
+            let mut columns = row.split('|');
+            let id = columns.next().expect("an id").to_owned();
+            (id, (number(columns.next()), number(columns.next())))
+        })
+        .collect()
+}
+
+/// An account's id as [`derived`] names it.
+#[must_use]
+pub fn account(book: Book) -> String {
+    format!("{:032x}", book.id(CURRENCY).0)
 }

@@ -12,48 +12,17 @@ use protocol::iso8583::f58::RecordState;
 use protocol::iso8583::typed::{ResponseCode, RetrievalReference, Sum};
 use protocol::purse::{Suite, Tac};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use tests::acquirer::{CURRENCY, TestTerminal, enrol, register};
+use tests::acquirer::{TestTerminal, enrol, register};
 use tests::outlet::Outlet;
-use tests::postgres::{OWNER, PASSWORD, SERVICE, Server, Stop};
+use tests::postgres::{OWNER, PASSWORD, SERVICE, Server, Stop, account, derived};
 use tests::program::{Program, Said, configure, said};
 use tests::purse_line::{self, Card, asn, confirm_frame, consent, load_request_frame, sam, upload_frame};
 
 /// The number of the gateways of these tests.
 const NUMBER: u16 = 7;
-
-/// Balances as psql derives them from the postings alone: `id|credits less debits|debits held`.
-const FROM_POSTINGS: &str = "
-WITH ended AS (SELECT of, kind, amount FROM tapline.transfers WHERE kind IN (2, 3, 4)),
-moved AS (
-    SELECT debit, credit, amount, 0 AS held FROM tapline.transfers WHERE kind = 0
-    UNION ALL
-    SELECT p.debit, p.credit, e.amount, 0 FROM ended e JOIN tapline.transfers p ON p.seq = e.of WHERE e.kind = 2
-    UNION ALL
-    SELECT p.debit, p.credit, 0, p.amount FROM tapline.transfers p
-    WHERE p.kind = 1 AND NOT EXISTS (SELECT FROM ended WHERE ended.of = p.seq)),
-sides AS (
-    SELECT debit AS id, -amount AS net, held FROM moved UNION ALL SELECT credit, amount, 0 FROM moved)
-SELECT encode(id, 'hex'), sum(net), sum(held) FROM sides GROUP BY id ORDER BY id";
-
-fn derived(server: &Server, database: &str) -> BTreeMap<String, (i64, i64)> {
-    let rows = server.sql(database, FROM_POSTINGS);
-    let number = |text: Option<&str>| text.and_then(|text| text.parse().ok()).unwrap();
-    rows.lines()
-        .map(|row| {
-            let mut columns = row.split('|');
-            let id = columns.next().unwrap().to_owned();
-            (id, (number(columns.next()), number(columns.next())))
-        })
-        .collect()
-}
-
-fn account(book: Book) -> String {
-    format!("{:032x}", book.id(CURRENCY).0)
-}
 
 fn payer(n: u64) -> String {
     account(Book::Funding(FundingKind::Bank, FundingNumber(n)))

@@ -1,6 +1,7 @@
 //! Writes answers: the fields of the request that an answer repeats, what was decided, the MAC.
 
 use super::echo::{Echo, Seal};
+use super::session::Sessions;
 use backend::api::{AnswerBody, BatchTotals, HostAnswer, ItemKey, RecordOutcome, Side, Tally};
 use backend::report::Difference;
 use keys::{KeyError, KeyModule, SignInField};
@@ -85,18 +86,21 @@ impl<'a> Said<'a> {
     }
 }
 
+/// What answers are sealed with: the keys, and whose sign-in is which.
+pub(super) type Seals<'k> = (&'k dyn KeyModule, &'k Sessions);
+
 /// Writes the frame of an answer and returns its length.
 ///
 /// # Errors
 /// See [`AnswerError`].
-pub(crate) fn write(
-    keys: &dyn KeyModule,
+pub(super) fn write(
+    seals: Seals<'_>,
     echo: &Echo,
     said: &Said<'_>,
     out: &mut [u8],
 ) -> Result<usize, AnswerError> {
     let header = echo.header.map(|header| with_requirement(header, said.code));
-    frame::write(out, echo.tpdu, header, |room| message(keys, echo, said, room))
+    frame::write(out, echo.tpdu, header, |room| message(seals, echo, said, room))
 }
 
 fn with_requirement(header: Header, code: ResponseCode) -> Header {
@@ -104,7 +108,12 @@ fn with_requirement(header: Header, code: ResponseCode) -> Header {
     header.with_requirement(if again { Requirement::SignIn } else { Requirement::None })
 }
 
-fn message(keys: &dyn KeyModule, echo: &Echo, said: &Said<'_>, out: &mut [u8]) -> Result<usize, AnswerError> {
+fn message(
+    (keys, sessions): Seals<'_>,
+    echo: &Echo,
+    said: &Said<'_>,
+    out: &mut [u8],
+) -> Result<usize, AnswerError> {
     let mut purse = [0; f58::MAX_BYTES];
     let purse = purse_field(said, &mut purse)?;
     let amount = said.amount.map(|amount| AmountMinor(amount.minor())).or(echo.amount);
@@ -142,7 +151,7 @@ fn message(keys: &dyn KeyModule, echo: &Echo, said: &Said<'_>, out: &mut [u8]) -
     }
     let unsigned = builder.ready_for_mac()?;
     let mac = match echo.seal {
-        Seal::Working(generation) => keys.host_mac(terminal, generation, &[unsigned.input()])?,
+        Seal::Working(sign_in) => sessions.seal(keys, terminal, sign_in, unsigned.input())?,
         _ => keys.sign_in_mac(terminal, unsigned.input())?,
     };
     Ok(unsigned.finish(mac)?)

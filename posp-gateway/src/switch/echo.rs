@@ -1,7 +1,7 @@
 //! What an answer repeats of its request, and how it is sealed.
 
+use super::session::SignInNo;
 use backend::api::BatchTotals;
-use keys::Generation;
 use protocol::ids::{MerchantId, Stan, TerminalId};
 use protocol::iso8583::typed::{AmountMinor, Batch, ProcessingCode};
 use protocol::iso8583::{FieldError, Frame, Header, Message, Mti, Tpdu};
@@ -14,8 +14,8 @@ pub enum Seal {
     None,
     /// The key of sign-in.
     SignIn,
-    /// The terminal's MAC key under which the request came.
-    Working(Generation),
+    /// The terminal's MAC key of the sign-in under which the request came.
+    Working(SignInNo),
 }
 
 /// What is kept of a request until its answer is written.

@@ -12,7 +12,7 @@ mod session;
 
 pub use answer::{ANSWER_MAX, AnswerError};
 pub use echo::{Echo, Seal};
-pub use session::GRACE_MS;
+pub use session::{GRACE_MS, SignInNo};
 
 use answer::Said;
 use backend::api::{ContentDigest, HostAnswer, HostBody, HostRequest, Identity, Report};
@@ -99,6 +99,11 @@ impl Switch {
         Self { keys, sessions: Sessions::default() }
     }
 
+    /// What answers are sealed with.
+    fn seals(&self) -> answer::Seals<'_> {
+        (&*self.keys, &self.sessions)
+    }
+
     /// How many terminals are signed in.
     #[must_use]
     pub fn signed_in(&self) -> usize {
@@ -148,7 +153,7 @@ impl Switch {
         now: &Now,
         out: &mut [u8],
     ) -> Result<Verdict, Unanswerable> {
-        let length = answer::write(&*self.keys, echo, &Said::code(code, local(now)), out)?;
+        let length = answer::write(self.seals(), echo, &Said::code(code, local(now)), out)?;
         Ok(Verdict::Answered(length))
     }
 
@@ -180,7 +185,7 @@ impl Switch {
                     batch: Some(batch),
                     ..Said::code(ResponseCode::APPROVED, local(now))
                 };
-                Ok(Verdict::Answered(answer::write(&*self.keys, &echo, &said, out)?))
+                Ok(Verdict::Answered(answer::write(self.seals(), &echo, &said, out)?))
             }
             Seen::Older => self.now(&echo, ResponseCode::DUPLICATE, now, out),
             Seen::New => {
@@ -247,7 +252,7 @@ impl Switch {
         };
         let (input, mac) = message.mac().ok_or(ResponseCode::MAC)?;
         match self.sessions.verify(&*self.keys, &echo.terminal, (input, &mac), now.mono) {
-            MacVerdict::Right(generation) => Ok((standing, Seal::Working(generation))),
+            MacVerdict::Right(sign_in) => Ok((standing, Seal::Working(sign_in))),
             MacVerdict::Wrong => Err(ResponseCode::MAC),
         }
     }
@@ -257,7 +262,7 @@ impl Switch {
     /// # Errors
     /// It cannot be written; what was decided stays decided.
     pub fn answer(&self, echo: &Echo, answer: &HostAnswer, out: &mut [u8]) -> Result<usize, AnswerError> {
-        answer::write(&*self.keys, echo, &Said::answer(answer), out)
+        answer::write(self.seals(), echo, &Said::answer(answer), out)
     }
 
     /// Writes the answer to a request about which nothing was decided: 96, the terminal may repeat it.
@@ -265,7 +270,7 @@ impl Switch {
     /// # Errors
     /// It cannot be written.
     pub fn failed(&self, echo: &Echo, now: &Now, out: &mut [u8]) -> Result<usize, AnswerError> {
-        answer::write(&*self.keys, echo, &Said::code(ResponseCode::SYSTEM, local(now)), out)
+        answer::write(self.seals(), echo, &Said::code(ResponseCode::SYSTEM, local(now)), out)
     }
 
     /// Completes a sign-in, now that the terminal's registration is known.
@@ -280,12 +285,12 @@ impl Switch {
         now: &Now,
         out: &mut [u8],
     ) -> Result<usize, AnswerError> {
-        let mut refused = |code| answer::write(&*self.keys, echo, &Said::code(code, local(now)), &mut *out);
+        let mut refused = |code| answer::write(self.seals(), echo, &Said::code(code, local(now)), &mut *out);
         let Report::Terminal(terminal) = report else {
             // Not registered: whoever it is, it gets no MAC.
             let echo = Echo { seal: Seal::None, ..echo.clone() };
             let said = Said::code(ResponseCode::UNKNOWN_TERMINAL, local(now));
-            return answer::write(&*self.keys, &echo, &said, out);
+            return answer::write(self.seals(), &echo, &said, out);
         };
         if terminal.merchant != pending.merchant {
             return refused(ResponseCode::NO_MERCHANT);
@@ -303,7 +308,7 @@ impl Switch {
             batch: Some(terminal.batch),
             ..Said::code(ResponseCode::APPROVED, local(now))
         };
-        answer::write(&*self.keys, echo, &said, out)
+        answer::write(self.seals(), echo, &said, out)
     }
 }
 

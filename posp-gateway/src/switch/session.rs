@@ -13,8 +13,20 @@ pub const GRACE_MS: u64 = 60_000;
 /// Sign-ins of a terminal that are remembered, so that an old one cannot be played again.
 const REMEMBERED_MAX: usize = 32;
 
+/// Which sign-in of a terminal since the start: whose keys a message came under.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignInNo(u64);
+
+impl SignInNo {
+    const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
 /// A terminal's latest sign-in.
 struct Session {
+    number: SignInNo,
+    before: SignInNo,
     merchant: MerchantId,
     acquirer: AcquirerId,
     since: Mono,
@@ -43,8 +55,8 @@ pub(crate) struct Standing {
 /// A MAC's verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MacVerdict {
-    /// Right, under this key.
-    Right(Generation),
+    /// Right, under the keys of this sign-in.
+    Right(SignInNo),
     /// Wrong.
     Wrong,
 }
@@ -89,7 +101,7 @@ impl Sessions {
             if session.grace.swap(false, Ordering::Relaxed) {
                 keys.forget_previous(terminal);
             }
-            return MacVerdict::Right(Generation::Current);
+            return MacVerdict::Right(session.number);
         }
         if !session.grace.load(Ordering::Relaxed) {
             return MacVerdict::Wrong;
@@ -100,9 +112,28 @@ impl Sessions {
             return MacVerdict::Wrong;
         }
         match verified(Generation::Previous) {
-            Ok(true) => MacVerdict::Right(Generation::Previous),
+            Ok(true) => MacVerdict::Right(session.before),
             _ => MacVerdict::Wrong,
         }
+    }
+
+    /// The MAC of an answer to a message that came under the keys of this sign-in. Another sign-in may have come in between: one that was delayed,
+    /// by a connection that the terminal gave up long ago. The terminal knows nothing of its keys.
+    pub(crate) fn seal(
+        &self,
+        keys: &dyn KeyModule,
+        terminal: &TerminalId,
+        number: SignInNo,
+        input: &[u8],
+    ) -> Result<[u8; 8], KeyError> {
+        // Under the lock, so that no sign-in comes in between now.
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let generation = match map.get(terminal) {
+            Some(session) if session.number == number => Generation::Current,
+            Some(session) if session.before == number => Generation::Previous,
+            _ => return Err(KeyError::NoKey("the terminal has signed in anew")),
+        };
+        keys.host_mac(terminal, generation, &[input])
     }
 
     /// Whether this sign-in was seen before.
@@ -131,6 +162,7 @@ impl Sessions {
         let before = map.remove(&report.terminal);
         let grace = before.as_ref().is_some_and(|session| session.active);
         let mut older = VecDeque::new();
+        let number = before.as_ref().map_or_else(SignInNo::default, |session| session.number);
         if let Some(session) = before {
             older = session.older;
             older.push_back(session.newest.0);
@@ -139,6 +171,8 @@ impl Sessions {
             }
         }
         let session = Session {
+            number: number.next(),
+            before: number,
             merchant: report.merchant,
             acquirer: report.acquirer,
             since: now,

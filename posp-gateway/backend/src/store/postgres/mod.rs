@@ -147,6 +147,8 @@ impl PostgresStore {
             let now = Instant::now();
             if now.checked_add(away.pause).is_none_or(|next| next >= away.until) {
                 tracing::error!(database = %self.options.address, why = %away.why, "the database is away");
+                // From here on one try in a pause, and one line in the log.
+                away.until = now;
                 away.next = now.checked_add(away.pause).unwrap_or(now);
                 away.pause = PAUSE.1;
                 let why = away.why.clone();
