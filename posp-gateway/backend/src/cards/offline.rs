@@ -1,7 +1,8 @@
 //! Offline records (`posp.md` sections 5 and 6): each answered by itself, booked once, whoever uploads it and however late.
 //!
 //! A record is unique by (SAM number, SAM sequence) in every state; a card's counter belongs to the first record with a valid TAC. A record whose TAC is wrong is
-//! answered 63 and leaves nothing but an alert: it must not take the number of the genuine one. Two valid records on one counter are a
+//! answered 63 and leaves nothing but an alert: it must not take the number of the genuine one; nor must one without a TAC, which yields its
+//! number to the first that the card has proved. Two valid records on one counter are a
 //! fork: both merchants are paid, the second by the issuer, and the card is denied.
 
 use super::{alert, deny, key_of, load, new_card, tac_terms, uncertain};
@@ -85,6 +86,12 @@ fn same_but_state(known: &TransactionRecord, new: &TransactionRecord) -> bool {
     tacs && plain(known) == plain(new)
 }
 
+/// Whether nothing but its uploader's word stands behind a record. Anybody can send one with anybody's number, so it keeps the number from
+/// nobody whose card has proved the debit.
+const fn is_unproved(standing: RecordStanding) -> bool {
+    matches!(standing, RecordStanding::Uncertain | RecordStanding::Unverified | RecordStanding::Void)
+}
+
 /// Suite 00: the TAC does not cover the counter or the card, so the same TAC, terminal and sequence is the same payment.
 fn same_payment(known: &TransactionRecord, new: &TransactionRecord) -> bool {
     let fixed = known.algorithm.suite().mac_len() == 4;
@@ -118,9 +125,10 @@ fn one<S: Store>(
                 return Ok(code_of(known.standing));
             }
             alert(working, desk, AlertKind::RecordConflict, about, number, None);
-            return Ok(ResponseCode::DUPLICATE);
-        }
-        if let Some(code) = decided(working, desk, desked, known, record, verdict)? {
+            if verdict != TacVerdict::Valid || !is_unproved(known.standing) {
+                return Ok(ResponseCode::DUPLICATE);
+            }
+        } else if let Some(code) = decided(working, desk, desked, known, record, verdict)? {
             return Ok(code);
         }
     }
@@ -160,8 +168,8 @@ const fn count(desked: &mut Desked<'_>, record: &TransactionRecord) {
 
 /// What a record that is known already is answered, all else but its state being equal; `None` if the new one may still decide it.
 ///
-/// What is decided stays decided, with one exception: the card's word is stronger than what was concluded without it. So a debit that policy paid or
-/// closed is booked, confirmed or found to be a fork when its TAC arrives after all.
+/// What is decided stays decided, with one exception: the card's word is stronger than what was said or concluded without it. So a debit that policy
+/// paid or closed, or that somebody called void, is booked, confirmed or found to be a fork when its TAC arrives after all (decision 0018).
 fn decided<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
@@ -181,14 +189,17 @@ fn decided<S: Store>(
         RecordStanding::Uncertain | RecordStanding::Unverified => return Ok(None),
         // It knows no more than we do.
         standing if record.tac.is_zero() && !is_void => return Ok(Some(code_of(standing))),
-        RecordStanding::Void if known.content.state != RecordState::Void => match verdict {
-            TacVerdict::Valid => return Ok(None),
-            _ if is_void => {
-                keep(working, desk, desked.seq, record, RecordStanding::Void)?;
-                return Ok(Some(ResponseCode::APPROVED));
+        RecordStanding::Void if verdict == TacVerdict::Valid => {
+            if known.content.state == RecordState::Void {
+                // Somebody said that this debit did not happen, and the card proves that it did.
+                alert(working, desk, AlertKind::RecordConflict, about, number, None);
             }
-            _ => {}
-        },
+            return Ok(None);
+        }
+        RecordStanding::Void if is_void && known.content.state != RecordState::Void => {
+            keep(working, desk, desked.seq, record, RecordStanding::Void)?;
+            return Ok(Some(ResponseCode::APPROVED));
+        }
         RecordStanding::Resolved | RecordStanding::Overtaken if verdict == TacVerdict::Valid => {
             proved_late(working, desk, desked.seq, known, record)?;
             count(desked, record);

@@ -237,6 +237,38 @@ pub(super) fn a_tampered_record_is_refused_and_does_not_take_the_number<S: Store
     float(&mut world);
 }
 
+pub(super) fn a_record_that_nobody_proved_yields_its_number_to_the_one_that_the_card_did<S: Store>(store: S) {
+    let mut world = World::new(store);
+    world.fund(10_000, 1);
+    let mut card = world.card(1);
+    world.loaded(&mut card, 6_000);
+    let zero = Tac::zero(Suite::Aes);
+    // Another terminal made up records with the shop's numbers: one that is the genuine one but void, others of other amounts.
+    let genuine =
+        [card.pay(1_000, SAM_1, 1), card.pay(500, SAM_1, 2), card.pay(250, SAM_1, 3), card.pay(50, SAM_1, 4)];
+    let amount = CardAmount(7);
+    let made_up = [
+        TransactionRecord { state: RecordState::Void, tac: zero, ..genuine[0] },
+        TransactionRecord { state: RecordState::Void, tac: zero, amount, ..genuine[1] },
+        TransactionRecord { state: RecordState::Uncertain, tac: zero, amount, ..genuine[2] },
+        TransactionRecord { issuer: IssuerId([9; 8]), ..genuine[3] },
+    ];
+    let message = world.message(t2(), HostBody::OfflineRecords { records: made_up.to_vec() });
+    assert_eq!(codes(&world.host(message)), ["00", "00", "01", "01"]);
+    // Without a proof nothing takes their place.
+    let unproved = TransactionRecord { state: RecordState::Uncertain, tac: zero, ..genuine[1] };
+    assert_eq!(world.upload(&[unproved]), ["94"]);
+    assert_eq!(world.payable(shop()), 0);
+    assert_eq!(world.upload(&genuine), ["00"; 4]);
+    assert_eq!(world.payable(shop()), 1_800);
+    assert_eq!(world.alerts(), [vec![AlertKind::RecordConflict; 5], vec![AlertKind::UnknownCard]].concat());
+    // From now on the numbers are theirs.
+    assert_eq!(world.upload(&genuine), ["00"; 4]);
+    assert_eq!(world.upload(&[made_up[1], made_up[2], made_up[0]]), ["94", "94", "94"]);
+    assert_eq!(world.payable(shop()), 1_800);
+    assert_eq!(float(&mut world).0, i128::from(card.balance), "float and card agree");
+}
+
 pub(super) fn a_cloned_card_is_found_both_merchants_are_paid_and_it_is_denied<S: Store>(store: S) {
     let mut world = World::new(store);
     world.fund(10_000, 1);
@@ -295,7 +327,7 @@ pub(super) fn an_uncertain_debit_becomes_done_void_or_is_decided_by_the_chain<S:
     let mut other = card.clone();
     let two = other.pay(300, SAM_1, 2);
     assert_eq!(world.upload(&[torn(two, Uncertain), torn(two, Void)]), ["01", "00"]);
-    assert_eq!(world.upload(&[two]), ["94"], "what is void stays void");
+    assert_eq!(world.upload(&[torn(two, Uncertain)]), ["00"], "what is void stays void without a proof");
     // It happened, and only the chain knows: the next counter's balance shows the amount gone.
     let three = card.pay(700, SAM_1, 3);
     assert_eq!(world.upload(&[torn(three, Uncertain)]), ["01"]);

@@ -39,6 +39,7 @@ macro_rules! every_test {
             cards::a_load_by_cash_is_owed_by_the_merchant
             cards::offline_records_are_booked_once_whoever_brings_them
             cards::a_tampered_record_is_refused_and_does_not_take_the_number
+            cards::a_record_that_nobody_proved_yields_its_number_to_the_one_that_the_card_did
             cards::a_cloned_card_is_found_both_merchants_are_paid_and_it_is_denied
             cards::records_of_an_unknown_sam_are_held_until_it_is_registered
             cards::an_uncertain_debit_becomes_done_void_or_is_decided_by_the_chain
