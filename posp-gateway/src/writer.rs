@@ -217,47 +217,57 @@ impl<B: Backend> Writer<B> {
 
     /// Decides what was gathered, and only then answers.
     fn execute(&mut self, now: Now) {
-        if self.requests.is_empty() {
-            return;
-        }
-        let result = self.backend.execute(now, &self.requests);
-        self.requests.clear();
+        let requests = std::mem::take(&mut self.requests);
         let mut asked = std::mem::take(&mut self.asked);
-        match result {
-            Ok(answers) => {
-                if self.failures > 0 {
-                    tracing::warn!(failures = self.failures, "the store works again");
-                    self.failures = 0;
+        let (mut rest, mut askers) = (requests.as_slice(), asked.drain(..));
+        while !rest.is_empty() {
+            match self.backend.execute(now, rest) {
+                Ok(answers) => {
+                    if self.failures > 0 {
+                        tracing::warn!(failures = self.failures, "the store works again");
+                        self.failures = 0;
+                    }
+                    let Some(more) = rest.get(answers.len()..).filter(|_| !answers.is_empty()) else {
+                        let (asked, answered) = (rest.len(), answers.len());
+                        tracing::error!(asked, answered, "the backend's answers are lost");
+                        break;
+                    };
+                    // The answers first: the other way round, the asker after the last answer would be taken and lost.
+                    answers
+                        .into_iter()
+                        .zip(askers.by_ref())
+                        .for_each(|(answer, asker)| self.reply(asker, answer));
+                    rest = more;
                 }
-                if answers.len() != asked.len() {
-                    tracing::error!(
-                        asked = asked.len(),
-                        answered = answers.len(),
-                        "the backend's answers are lost"
-                    );
+                Err(fault) => {
+                    self.tell(&fault, rest.len());
+                    askers.by_ref().for_each(|asker| self.fail(asker, &fault));
+                    break;
                 }
-                let mut answers = answers.into_iter();
-                asked.drain(..).for_each(|asker| self.reply(asker, answers.next()));
-            }
-            Err(fault) => {
-                self.tell(&fault, asked.len());
-                asked.drain(..).for_each(|asker| self.fail(asker, &fault));
             }
         }
+        askers.for_each(|asker| self.lose(asker));
         self.asked = asked;
+        self.requests = requests;
+        self.requests.clear();
     }
 
-    fn reply(&mut self, asker: Asker, answer: Option<Answer>) {
+    /// Nobody knows what was decided: the terminal's connection is closed, and it asks again by identity.
+    fn lose(&mut self, asker: Asker) {
+        match asker {
+            Asker::Terminal(to, _) => self.leave(to, Done::Lost),
+            // Dropping the sender tells the operator.
+            Asker::Operator(_) => {}
+        }
+    }
+
+    fn reply(&mut self, asker: Asker, answer: Answer) {
         match (asker, answer) {
-            (Asker::Terminal(to, echo), Some(Answer::Host(answer))) => {
-                self.leave(to, Done::Answer(echo, answer))
-            }
-            (Asker::Terminal(to, _), _) => self.leave(to, Done::Lost),
-            (Asker::Operator(reply), Some(Answer::Admin(answer))) => {
+            (Asker::Terminal(to, echo), Answer::Host(answer)) => self.leave(to, Done::Answer(echo, answer)),
+            (Asker::Operator(reply), Answer::Admin(answer)) => {
                 let _ = reply.send(Ok(answer));
             }
-            // Dropping the sender tells the operator.
-            (Asker::Operator(_), _) => {}
+            (asker, _) => self.lose(asker),
         }
     }
 
@@ -274,5 +284,79 @@ impl<B: Backend> Writer<B> {
         if to.leave(done) {
             self.wake.push(to);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::ids::MerchantId;
+    use protocol::money::Currency;
+    use protocol::time::{Mono, Wall};
+
+    /// Decides as many requests at a time as its list says; where it says none, the store fails.
+    struct InParts(Vec<Option<usize>>);
+
+    impl Backend for InParts {
+        fn execute(&mut self, _: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
+            let part = self.0.remove(0).ok_or(StoreFault::Full)?;
+            let done = |request: &Request| match request {
+                Request::Admin(AdminRequest::AddMerchant { name, .. }) => {
+                    Answer::Admin(AdminAnswer::Count(name.parse().unwrap()))
+                }
+                other => panic!("{other:?}"),
+            };
+            Ok(batch.iter().take(part).map(done).collect())
+        }
+        fn query(&mut self, _: &Query) -> Result<Report, StoreFault> {
+            Err(StoreFault::Closed)
+        }
+        fn copy_to(&mut self, _: &std::path::Path) -> Result<(), StoreFault> {
+            Err(StoreFault::Closed)
+        }
+    }
+
+    /// What five operators are told by a backend that decides in these parts: their number, the fault, or nothing at all.
+    fn told(parts: &[Option<usize>]) -> Vec<Option<Result<u32, StoreFault>>> {
+        let mut writer = Writer::new(InParts(parts.to_vec()));
+        let (mut jobs, mut replies) = (Vec::new(), Vec::new());
+        for n in 0..5 {
+            let (sender, receiver) = oneshot::channel();
+            let merchant = MerchantId::from_text(&format!("M{n}")).unwrap();
+            let request =
+                AdminRequest::AddMerchant { merchant, name: n.to_string(), currency: Currency::CNY };
+            jobs.push(Job::Admin(request, sender));
+            replies.push(receiver);
+        }
+        writer.work(&mut jobs, Now { mono: Mono(0), wall: Wall(0), utc_offset_min: 0 });
+        assert!(writer.backend.0.is_empty(), "it asked too seldom");
+        let told = |mut reply: oneshot::Receiver<Result<AdminAnswer, StoreFault>>| {
+            reply.try_recv().ok().map(|result| {
+                result.map(|answer| match answer {
+                    AdminAnswer::Count(number) => number,
+                    other => panic!("{other:?}"),
+                })
+            })
+        };
+        replies.into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn a_batch_that_is_decided_in_parts_is_answered_to_each_asker_his_own() {
+        let all: Vec<_> = (0..5).map(|n| Some(Ok(n))).collect();
+        assert_eq!(told(&[Some(5)]), all);
+        assert_eq!(told(&[Some(2), Some(1), Some(2)]), all);
+    }
+
+    #[test]
+    fn what_was_kept_before_the_store_failed_is_answered_and_the_rest_is_refused() {
+        let full = || Some(Err(StoreFault::Full));
+        assert_eq!(told(&[None]), [full(), full(), full(), full(), full()]);
+        assert_eq!(told(&[Some(2), Some(1), None]), [Some(Ok(0)), Some(Ok(1)), Some(Ok(2)), full(), full()]);
+    }
+
+    #[test]
+    fn a_backend_that_answers_nothing_is_not_asked_for_ever() {
+        assert_eq!(told(&[Some(3), Some(0)]), [Some(Ok(0)), Some(Ok(1)), Some(Ok(2)), None, None]);
     }
 }

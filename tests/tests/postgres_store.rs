@@ -66,7 +66,10 @@ impl Gateway {
 
     fn ask(&mut self, requests: &[HostRequest]) -> Result<Vec<HostAnswer>, StoreFault> {
         let batch: Vec<Request> = requests.iter().cloned().map(Request::Host).collect();
-        let answers = self.engine.execute(clock().now(), &batch)?;
+        let mut answers = Vec::with_capacity(batch.len());
+        while answers.len() < batch.len() {
+            answers.extend(self.engine.execute(clock().now(), &batch[answers.len()..])?);
+        }
         Ok(answers
             .into_iter()
             .map(|answer| match answer {

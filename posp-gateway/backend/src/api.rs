@@ -45,11 +45,12 @@ pub use search::{Found, RecordReport, Search, TransactionReport};
 
 /// The backend as the gateway sees it.
 pub trait Backend {
-    /// Decides a batch and makes it durable. Answers are in the order of `batch`.
+    /// Decides the first requests of a batch, at least one, and makes them durable. Answers are in the order of `batch`, and of all of them
+    /// unless several gateways share a store: there a batch that others keep overtaking is decided in parts. The rest is to be asked again.
     ///
     /// # Errors
-    /// The store failed: nothing may be answered but "system error" (96), and the sender may repeat. Nothing was kept, but where several
-    /// gateways share a store: there a batch may have been halved and its first half kept, or the word that it was kept was lost.
+    /// The store failed: nothing may be answered but "system error" (96), and the sender may repeat. Nothing was kept, or the word that it was
+    /// kept was lost.
     fn execute(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault>;
 
     /// Reads. Never changes anything.

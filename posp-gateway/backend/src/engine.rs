@@ -127,7 +127,8 @@ impl<S: Store> Engine<S> {
 }
 
 impl<S: Store> Engine<S> {
-    /// Decides a batch until no other writer was in between; one that keeps being overtaken is halved, and each half is a commit of its own.
+    /// Decides a batch until no other writer was in between; of one that keeps being overtaken, its first half. So what is answered and what is
+    /// not is always what was kept and what was not, whatever becomes of the rest.
     fn settle(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
         let tries = if batch.len() > 1 { WHOLE_TRIES } else { SINGLE_TRIES };
         for _ in 0..tries {
@@ -137,11 +138,7 @@ impl<S: Store> Engine<S> {
             }
         }
         match batch.split_at_checked(batch.len() / 2) {
-            Some((first, second)) if !first.is_empty() => {
-                let mut answers = self.settle(now, first)?;
-                answers.extend(self.settle(now, second)?);
-                Ok(answers)
-            }
+            Some((first, _)) if !first.is_empty() => self.settle(now, first),
             _ => Err(StoreFault::Conflict),
         }
     }
