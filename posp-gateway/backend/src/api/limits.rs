@@ -18,7 +18,8 @@ pub enum LimitScope {
 }
 
 /// What is allowed, in minor units of the account's or the merchant's currency; `None`: no limit. A day is the gateway's local day. What counts is
-/// approved purchases and pre-authorisations that are neither voided nor reversed, from the first of them after the first limit was set.
+/// approved purchases and pre-authorisations that are neither voided nor reversed, and for a payer's account loads whose money was not released, from the
+/// first of them after the first limit was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// Whose.

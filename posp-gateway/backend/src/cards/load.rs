@@ -15,6 +15,7 @@ use crate::store::{
     BatchRecord, Card, CardId, Issuer, Load, LoadState, Record, Store, StoreFault, Transaction,
     TransactionKind, Working,
 };
+use crate::transactions::limits::{self, Admission};
 use crate::transactions::{Decision, Desked, Event, Reversed, code_of, step, take_off, transfer};
 use keys::{KeyError, TacCheck, TacVerdict};
 use protocol::ids::OnlineCounter;
@@ -63,6 +64,13 @@ pub(crate) fn load<S: Store>(
         (LoadSource::Linked, Some(funding)) => funding,
         _ => Book::MerchantPayable(desked.merchant.number).id(issuer.currency),
     };
+    let admission = match source {
+        LoadSource::Linked => match limits::admit_payer(working, desk, payer, desked.seq, amount)? {
+            Ok(admission) => admission,
+            Err(code) => return Ok(Decision { payer: Some(payer), ..refused(code) }),
+        },
+        LoadSource::Cash | LoadSource::Refund => Admission::default(),
+    };
     let float = Book::PurseFloat(issuer.number).id(issuer.currency);
     let order = Order::Hold { debit: payer, credit: float, amount, expires: None };
     let why = match source {
@@ -80,6 +88,7 @@ pub(crate) fn load<S: Store>(
         Ok(hold) => hold,
         Err(rejection) => return Ok(Decision { payer: Some(payer), ..refused(code_of(rejection)) }),
     };
+    admission.count(working);
     working.put(Record::Load(Load {
         card: card.id,
         counter: request.counter,
@@ -194,7 +203,7 @@ fn post<S: Store>(
         return Err(StoreFault::Damaged { what: "an open load's hold is not open" });
     }
     credited(working, card, load)?;
-    happened(working, load.transaction, Event::Complete)
+    happened(working, load.transaction, Event::Complete).map(|_| ())
 }
 
 /// What follows from the card's credit, however it was booked.
@@ -229,7 +238,8 @@ pub(crate) fn release<S: Store>(
     working.put(Record::Load(Load { state: LoadState::Released, ..load }));
     card.open_load = None;
     working.put(Record::Card(*card));
-    happened(working, load.transaction, Event::Reverse)
+    let released = happened(working, load.transaction, Event::Reverse)?;
+    limits::give_back(working, &released)
 }
 
 /// Takes a load off its batch's totals. Its reversal, if there was one, has done so before.
@@ -254,11 +264,11 @@ fn happened<S: Store>(
     working: &mut Working<'_, S>,
     seq: TransactionSeq,
     event: Event,
-) -> Result<(), StoreFault> {
+) -> Result<Transaction, StoreFault> {
     let missing = StoreFault::Damaged { what: "a load's transaction is missing" };
-    let transaction = working.transaction(seq)?.ok_or(missing)?;
-    working.put(Record::Transaction(Box::new(step(&transaction, event)?)));
-    Ok(())
+    let transaction = step(&working.transaction(seq)?.ok_or(missing)?, event)?;
+    working.put(Record::Transaction(Box::new(transaction.clone())));
+    Ok(transaction)
 }
 
 /// 0400 of a load whose consent has left: answered 00, and the card decides (`posp.md` section 6).
@@ -362,8 +372,10 @@ fn late<S: Store>(
     let about = Some((card.id.issuer, card.id.asn));
     let float = Book::PurseFloat(issuer.number).id(issuer.currency);
     let from = |debit| Order::Post { debit, credit: float, amount: load.amount };
+    let transaction = happened(working, load.transaction, Event::Prove)?;
     let booked = match transfer(working, desk, load.transaction, from(load.payer), code::LATE_LOAD)? {
         Ok(booked) => {
+            limits::count_again(working, &transaction)?;
             alert(working, desk, AlertKind::LateLoad, about, None, Some(booked));
             booked
         }
@@ -377,8 +389,7 @@ fn late<S: Store>(
         }
     };
     tracing::warn!(transfer = booked.0, "a load was confirmed after its hold had been released");
-    credited(working, card, load)?;
-    happened(working, load.transaction, Event::Prove)
+    credited(working, card, load)
 }
 
 /// The counter of a card's open load, for a person's decision.

@@ -30,6 +30,7 @@ macro_rules! every_test {
             limits::amount_sum_and_count_are_refused_with_their_codes_and_a_new_day_begins_anew
             limits::who_is_not_there_has_no_limit
             limits::a_void_gives_back_and_its_reversal_counts_again_beyond_the_limit
+            limits::a_load_counts_for_its_payer_until_its_money_is_free_again
             cards::a_load_is_held_confirmed_by_the_card_and_posted_once
             cards::a_reversed_load_stays_disputed_until_the_card_speaks
             cards::a_load_request_at_the_same_counter_releases_the_one_before

@@ -86,6 +86,45 @@ pub(super) fn a_void_gives_back_and_its_reversal_counts_again_beyond_the_limit<S
     assert_eq!(world.audit().exceptions, []);
 }
 
+pub(super) fn a_load_counts_for_its_payer_until_its_money_is_free_again<S: Store>(store: S) {
+    let mut world = World::new(store);
+    world.fund(100_000, 1);
+    let mut card = world.card(1);
+    let limit = |scope, sum| AdminRequest::SetLimit(Limit { scope, day_sum_max: Some(sum), ..NONE });
+    world.admin(limit(LimitScope::Kind(FundingKind::Bank), 1_000));
+    // Nobody takes a load in: terminal and merchant have no part in it.
+    world.admin(limit(LimitScope::Terminal(t1()), 5_000));
+    world.admin(limit(LimitScope::Merchant(shop()), 5_000));
+    let too_much = world.load(&mut card, 1_001);
+    assert_eq!(world.host(too_much).code, code("61"));
+    world.loaded(&mut card, 600);
+    assert_eq!(world.send(buy(401)).code, code("61"));
+    // Its card was never credited, and asks again: the money of the first is free.
+    let lost = world.load(&mut card, 400);
+    assert_eq!(world.host(lost).code, code("00"));
+    assert_eq!(world.send(buy(1)).code, code("61"));
+    let again = world.load(&mut card, 300);
+    let answer = world.host(again);
+    assert_eq!(answer.code, code("00"));
+    assert_eq!(world.send(buy(101)).code, code("61"));
+    // Released by a person, spent elsewhere, and then the card had it all the same: 1,300 of 1,000 are used.
+    let counter = OnlineCounter(1);
+    let release = AdminRequest::ReleaseLoad { issuer: ISSUER, asn: card.asn, counter };
+    assert_eq!(world.admin(release), AdminAnswer::Done);
+    assert_eq!(world.send(buy(400)).code, code("00"));
+    let credit = card.credit(300, SAM_1, answer.moment);
+    assert_eq!(world.confirm(credit).code, code("00"));
+    world.admin(limit(LimitScope::Kind(FundingKind::Bank), 1_300));
+    assert_eq!(world.send(buy(1)).code, code("61"));
+    world.admin(limit(LimitScope::Kind(FundingKind::Bank), 1_301));
+    assert_eq!(world.send(buy(1)).code, code("00"));
+    // A load by cash is the merchant's money.
+    let request = card.request(900, SAM_1);
+    let message = world.message(t1(), HostBody::Load { source: LoadSource::Cash, request });
+    assert_eq!(world.host(message).code, code("00"));
+    assert_eq!(world.audit().exceptions, []);
+}
+
 const TERMINALS: usize = 5;
 const PAYERS: usize = 3;
 const DAY_MS: i64 = 86_400_000;

@@ -6,7 +6,9 @@
 //! what is free does not suffice, every terminal gives back what it has left, and only then is a payment refused: so a merchant's limit is
 //! exact, whatever order its terminals pay in. (Bounded counters; decision 11.)
 //!
-//! Void and reversal give back what they undo. A void that is itself reversed counts again, without being asked.
+//! A load from a payer's account counts for that account, and for nobody else: no merchant takes it in.
+//!
+//! Void, reversal and a load's release give back what they undo. A void that is itself reversed counts again, without being asked.
 
 use crate::accounts::chart::FundingKind;
 use crate::accounts::{AccountId, TransactionSeq};
@@ -56,25 +58,17 @@ pub(crate) fn admit<S: Store>(
     seq: TransactionSeq,
     amount: Amount,
 ) -> Result<Result<Admission, ResponseCode>, StoreFault> {
-    let mut admission = Admission::default();
-    let of_payer = payer_limit(working, parties.payer)?;
     let of_terminal = working.limit(LimitScope::Terminal(parties.terminal))?;
     let of_merchant = working.limit(LimitScope::Merchant(parties.merchant))?;
     let minor = amount.minor();
-    let limits = [of_payer, of_terminal, of_merchant];
-    if limits.iter().flatten().any(|limit| limit.payment_max.is_some_and(|max| minor > max)) {
+    if [of_terminal, of_merchant].iter().flatten().any(|limit| exceeds(limit, minor)) {
         return Ok(Err(ResponseCode::AMOUNT_LIMIT));
     }
+    let mut admission = match admit_payer(working, desk, parties.payer, seq, amount)? {
+        Ok(admission) => admission,
+        Err(code) => return Ok(Err(code)),
+    };
     let today = desk.moment.date;
-    if let Some(limit) = of_payer {
-        let of = UsageOf::Payer(parties.payer);
-        let mut usage = current(working.usage(of)?, of, today, seq);
-        match within(usage.used, minor, day_max(&limit)) {
-            Ok(used) => usage.used = used,
-            Err(code) => return Ok(Err(code)),
-        }
-        admission.counted.push(Record::Usage(usage));
-    }
     if of_terminal.is_none() && of_merchant.is_none() {
         return Ok(Ok(admission));
     }
@@ -102,6 +96,28 @@ pub(crate) fn admit<S: Store>(
     }
     admission.counted.push(Record::Usage(usage));
     Ok(Ok(admission))
+}
+
+/// Whether a payment, or a load from the payer's account, is within the limits of that account (else field 39: 61 or 65).
+pub(crate) fn admit_payer<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    payer: AccountId,
+    seq: TransactionSeq,
+    amount: Amount,
+) -> Result<Result<Admission, ResponseCode>, StoreFault> {
+    let Some(limit) = payer_limit(working, payer)? else { return Ok(Ok(Admission::default())) };
+    if exceeds(&limit, amount.minor()) {
+        return Ok(Err(ResponseCode::AMOUNT_LIMIT));
+    }
+    let of = UsageOf::Payer(payer);
+    let usage = current(working.usage(of)?, of, desk.moment.date, seq);
+    Ok(within(usage.used, amount.minor(), day_max(&limit))
+        .map(|used| Admission { counted: vec![Record::Usage(Usage { used, ..usage })] }))
+}
+
+fn exceeds(limit: &Limit, minor: u64) -> bool {
+    limit.payment_max.is_some_and(|max| minor > max)
 }
 
 /// The account's own limit, or its kind's.
@@ -226,12 +242,13 @@ pub(crate) fn set<S: Store>(working: &mut Working<'_, S>, limit: Limit) -> Resul
     Ok(false)
 }
 
-/// Whether a transaction of this kind counts.
-const fn counts(kind: TransactionKind) -> bool {
+/// Whether a transaction of this kind counts for its terminal and merchant. For its payer a load counts too: it is spent like any other money,
+/// but no merchant takes it in.
+const fn is_payment(kind: TransactionKind) -> bool {
     matches!(kind, TransactionKind::Purchase | TransactionKind::PreAuthorisation)
 }
 
-/// A payment was voided or reversed: if its day is still the one that is counted, it no longer counts. What it used goes back to the merchant,
+/// A payment was voided or reversed, or a load's money was released: if its day is still the one that is counted, it no longer counts. What it used goes back to the merchant,
 /// not to the terminal: the limit may have been lowered below what is used.
 pub(crate) fn give_back<S: Store>(working: &mut Working<'_, S>, of: &Transaction) -> Result<(), StoreFault> {
     let Some(used) = recount(working, of, Tally::minus)? else { return Ok(()) };
@@ -243,7 +260,7 @@ pub(crate) fn give_back<S: Store>(working: &mut Working<'_, S>, of: &Transaction
     Ok(())
 }
 
-/// A void was reversed: its payment counts again, even beyond a limit. Then nobody may have anything left.
+/// A void was reversed, or the card had a load that was released: it counts again, even beyond a limit. Then nobody may have anything left.
 pub(crate) fn count_again<S: Store>(
     working: &mut Working<'_, S>,
     of: &Transaction,
@@ -289,12 +306,17 @@ fn recount<S: Store>(
     of: &Transaction,
     used: impl Fn(Tally, u64) -> Tally,
 ) -> Result<Option<OfMerchant>, StoreFault> {
-    let (true, Some(payer)) = (counts(of.kind), of.payer) else { return Ok(None) };
+    let (true, Some(payer)) = (is_payment(of.kind) || of.kind == TransactionKind::Load, of.payer) else {
+        return Ok(None);
+    };
     let minor = minor_of(of);
     if let Some(usage) = working.usage(UsageOf::Payer(payer))?
         && counted(working, of, usage.since)?
     {
         working.put(Record::Usage(Usage { used: used(usage.used, minor), ..usage }));
+    }
+    if !is_payment(of.kind) {
+        return Ok(None);
     }
     let Some(usage) = working.usage(UsageOf::Terminal(of.identity.terminal))? else { return Ok(None) };
     if !counted(working, of, usage.since)? {
