@@ -15,6 +15,7 @@ pub mod audit;
 pub mod backup;
 pub mod cards;
 mod engine;
+mod map;
 mod needs;
 mod query;
 pub mod report;

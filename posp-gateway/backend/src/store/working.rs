@@ -8,11 +8,11 @@ use super::{
 use crate::accounts::rules::Books;
 use crate::accounts::{Account, AccountId, Hold, HoldState, TransactionSeq, Transfer, TransferSeq};
 use crate::api::{Alert, Identity, Limit, LimitScope, PayerToken, UploadItem};
+use crate::map::Map;
 use protocol::ids::{
     BatchNo, IssuerId, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, TermSeq, TerminalId,
 };
 use protocol::time::Wall;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
 
@@ -20,7 +20,7 @@ use std::ops::ControlFlow;
 #[derive(Debug)]
 pub struct Working<'s, S: Store> {
     store: &'s mut S,
-    staged: HashMap<Key, Record>,
+    staged: Map<Key, Record>,
     /// What each change replaced, in order; a key's first entry holds `None`, so this is also the order of the batch.
     undo: Vec<(Key, Option<Record>)>,
     next_transfer: TransferSeq,
@@ -69,7 +69,7 @@ impl<'s, S: Store> Working<'s, S> {
             next_transaction: heads.transaction,
             next_alert: heads.alert,
             store,
-            staged: HashMap::new(),
+            staged: Map::default(),
             undo: Vec::new(),
         })
     }

@@ -27,12 +27,13 @@ use super::{
     AlertNo, Batch, GatewayNo, Heads, Key, Link, Linked, Outcome, Record, Scan, Store, StoreFault, Visit,
 };
 use crate::accounts::{Hold, TransactionSeq, TransferSeq};
+use crate::map::{Map, Set};
 use crate::report::BatchState;
 use crate::store::sqlite::read::{self, Columns};
 use protocol::time::Wall;
 use rows::{Arrays, Target};
 use session::{Ask, Session};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -80,11 +81,11 @@ pub struct PostgresStore {
     session: Option<Session>,
     heads: Heads,
     /// What the present decision has read.
-    seen: HashMap<Key, Seen>,
+    seen: Map<Key, Seen>,
     /// What rarely changes, with its versions.
-    kept: HashMap<Key, Seen>,
+    kept: Map<Key, Seen>,
     /// All limits, if they are remembered, and their common version.
-    limits: Option<(i64, HashMap<Key, Seen>)>,
+    limits: Option<(i64, Map<Key, Seen>)>,
     due: Option<(Wall, Vec<Hold>)>,
     /// Between [`Store::begin_reading`] and [`Store::end_reading`].
     reading: bool,
@@ -108,8 +109,8 @@ impl PostgresStore {
             options,
             session: None,
             heads,
-            seen: HashMap::new(),
-            kept: HashMap::new(),
+            seen: Map::default(),
+            kept: Map::default(),
             limits: None,
             due: None,
             reading: false,
@@ -206,7 +207,7 @@ impl PostgresStore {
     /// Reads keys that were not read yet, all in one round trip.
     fn fetch(&mut self, keys: &[Key], due: Option<(Wall, usize)>) -> Result<(), StoreFault> {
         let mut groups: BTreeMap<Target, Vec<(Key, Vec<rows::Value>)>> = BTreeMap::new();
-        let mut wanted = std::collections::HashSet::new();
+        let mut wanted = Set::default();
         for key in keys {
             if self.seen.contains_key(key) || !wanted.insert(*key) {
                 continue;
@@ -240,7 +241,9 @@ impl PostgresStore {
     ) -> Result<(), StoreFault> {
         let mut arrays = Vec::with_capacity(groups.len());
         let mut absent = Vec::new();
-        for (target, keys) in groups {
+        for (target, mut keys) in groups {
+            // In the order of the index: neighbours share its pages.
+            keys.sort_unstable_by_key(|(key, _)| *key);
             let mut array = Arrays::new(target.columns().iter());
             for (key, values) in keys {
                 array.push(values.into_iter())?;
@@ -300,7 +303,7 @@ impl PostgresStore {
             // The common version first: what changes in between is noticed at the commit.
             let head = session.rows(runtime, shape::LIMITS_HEAD, &[])?;
             let head = head.first().and_then(|row| row.try_get(0).ok()).ok_or(damaged.clone())?;
-            let mut limits = HashMap::new();
+            let mut limits = Map::default();
             for row in session.rows(runtime, &shape::all_limits(), &[])? {
                 let record = rows::record(shape::Table::Limits, &row)?;
                 let version = row.try_get(row.len().saturating_sub(1)).map_err(|_| damaged.clone())?;

@@ -4,8 +4,9 @@ use super::rows::{self, Arrays, Target, Value};
 use super::session::Ask;
 use super::shape::{Column, Kind, Table};
 use super::{AGAIN, PostgresStore, Seen, shape};
+use crate::map::Set;
 use crate::store::{Batch, Key, Link, Linked, Record, StoreFault};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// What a commit does to one table, in the order of its keys.
 #[derive(Default)]
@@ -133,7 +134,8 @@ impl PostgresStore {
 
     fn groups(&self, batch: &Batch) -> Result<BTreeMap<Table, Group>, StoreFault> {
         let mut groups: BTreeMap<Table, Group> = BTreeMap::new();
-        let mut changed = HashSet::with_capacity(batch.changes.len());
+        let mut changed =
+            Set::with_capacity_and_hasher(batch.changes.len(), foldhash::quality::RandomState::default());
         let mut changes: Vec<&Record> = batch.changes.iter().collect();
         changes.sort_by_cached_key(|change| place(change));
         for change in changes {

@@ -10,9 +10,10 @@
 
 use super::{read, scan, sql, write};
 use crate::accounts::{Account, AccountId, Totals, Transfer, TransferKind, TransferSeq};
+use crate::map::Map;
 use crate::store::{Batch, Key, Record, Scan, StoreFault};
 use rusqlite::{Connection, params};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 /// Commits of one sweep over all accounts: no row is more than two sweeps behind, which bounds what is counted anew when the store opens.
@@ -47,7 +48,7 @@ impl Behind {
             sql(connection.query_row("SELECT replay_from FROM accounts_behind", [], |row| row.get(0)))?;
         let from =
             TransferSeq(u64::try_from(from).map_err(|_| StoreFault::Damaged { what: "accounts_behind" })?);
-        let (mut rows, mut fault) = (HashMap::new(), None);
+        let (mut rows, mut fault) = (Map::default(), None);
         scan::scan(connection, Scan::Transfers(from), &mut |record| {
             let Record::Transfer(transfer) = record else { return ControlFlow::Continue(()) };
             match count(connection, &mut rows, &transfer) {
@@ -157,7 +158,7 @@ struct Lagging {
 /// Counts one transfer into the rows of its two accounts. What contradicts itself is counted as far as it goes: the audit says what is wrong.
 fn count(
     connection: &Connection,
-    rows: &mut HashMap<AccountId, Option<Lagging>>,
+    rows: &mut Map<AccountId, Option<Lagging>>,
     transfer: &Transfer,
 ) -> Result<(), StoreFault> {
     let amount = transfer.amount.minor();

@@ -6,19 +6,20 @@
 
 use crate::accounts::TransactionSeq;
 use crate::api::{AcquirerId, Identity};
+use crate::map::Map;
 use protocol::ids::{BatchNo, MerchantId, Stan, TerminalId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// The batches that are not closed.
 #[derive(Debug, Default)]
-pub(super) struct OpenBatches(HashMap<(TerminalId, BatchNo), OpenBatch>);
+pub(super) struct OpenBatches(Map<(TerminalId, BatchNo), OpenBatch>);
 
 /// What one batch holds so far.
 #[derive(Debug)]
 pub(super) struct OpenBatch {
     of: (AcquirerId, MerchantId),
-    by_trace: HashMap<Stan, TransactionSeq>,
-    others: HashMap<Identity, TransactionSeq>,
+    by_trace: Map<Stan, TransactionSeq>,
+    others: Map<Identity, TransactionSeq>,
 }
 
 impl OpenBatch {
@@ -54,8 +55,8 @@ impl OpenBatches {
         let of = (identity.acquirer, identity.merchant);
         let batch = self.0.entry((identity.terminal, identity.batch)).or_insert_with(|| OpenBatch {
             of,
-            by_trace: HashMap::new(),
-            others: HashMap::new(),
+            by_trace: Map::default(),
+            others: Map::default(),
         });
         let before = if of == batch.of {
             batch.by_trace.insert(identity.trace, seq)

@@ -1,21 +1,21 @@
 //! Records that were read or written lately, in two generations: when the young one is full it becomes the old one, and what was not asked
 //! for during a whole generation is forgotten. So memory is bounded, and there is no moment at which everything is read anew.
 
+use crate::map::Map;
 use crate::store::{Key, Record};
-use std::collections::HashMap;
 
 /// A bounded memory of records.
 #[derive(Debug)]
 pub(super) struct Remembered {
-    young: HashMap<Key, Record>,
-    old: HashMap<Key, Record>,
+    young: Map<Key, Record>,
+    old: Map<Key, Record>,
     /// Most records of one generation.
     generation_max: usize,
 }
 
 impl Remembered {
     pub(super) fn new(generation_max: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), generation_max }
+        Self { young: Map::default(), old: Map::default(), generation_max }
     }
 
     /// The record, which is young again.
