@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tests::sim::campaign::{Enough, run, story};
 use tests::sim::coverage::Coverage;
 use tests::sim::plan::{
-    Act, Blow, CardFault, CardPlan, Errand, LineFault, Plan, Presence, Task, TerminalPlan, Visit, Want, Way,
+    Act, Blow, CardFault, CardPlan, Errand, Gateways, LineFault, Plan, Presence, Task, TerminalPlan, Visit,
+    Want, Way,
 };
 use tests::sim::{Care, play};
 
@@ -61,6 +62,7 @@ fn documented() -> Plan {
         seed: 1,
         cards: vec![CardPlan { suite: Suite::Aes, funds: 100_000, survival: Survival::None }],
         terminals: vec![TerminalPlan::default()],
+        gateways: Gateways::ONE,
         acts: vec![
             visit(Want::Load(CardAmount(5_000)), 60_000, tap(None)),
             visit(Want::Pay(CardAmount(250)), 60_000, [tap(torn), tap(None)].concat()),

@@ -7,8 +7,8 @@ use card_applet_sim::memory::Survival;
 use protocol::money::CardAmount;
 use protocol::purse::Suite;
 use tests::sim::plan::{
-    Act, Blow, CardFault, CardPlan, Errand, GatewayFault, LineFault, Plan, Presence, Task, TerminalFault,
-    TerminalPlan, Trouble, Visit, Want, Way,
+    Act, Blow, CardFault, CardPlan, Errand, GatewayFault, Gateways, LineFault, Plan, Presence, Task,
+    TerminalFault, TerminalPlan, Trouble, Visit, Want, Way,
 };
 use tests::sim::{Care, Played, play};
 
@@ -44,7 +44,8 @@ fn played(suite: Suite, survival: Survival, visits: Vec<Visit>) -> Played {
 
 fn played_acts(suite: Suite, survival: Survival, acts: Vec<Act>) -> Played {
     let card = CardPlan { suite, funds: 100_000, survival };
-    let plan = Plan { seed: 1, cards: vec![card], terminals: vec![TerminalPlan::default(); 2], acts };
+    let (terminals, gateways) = (vec![TerminalPlan::default(); 2], Gateways::ONE);
+    let plan = Plan { seed: 1, cards: vec![card], terminals, gateways, acts };
     let played = play(&plan, Care { every_act: true, story: false });
     if !played.violations.is_empty() {
         let told = play(&plan, Care { every_act: true, story: true });

@@ -134,6 +134,11 @@ impl<S: Store> Engine<S> {
         for _ in 0..tries {
             match self.attempt(now, batch) {
                 Err(StoreFault::Conflict) => {}
+                // Rows that contradict each other may have been read before and after a commit of another writer.
+                Err(StoreFault::Damaged { what }) => match self.store.confirm() {
+                    Err(StoreFault::Conflict) => {}
+                    _ => return Err(StoreFault::Damaged { what }),
+                },
                 other => return other,
             }
         }

@@ -23,6 +23,8 @@ use std::collections::BTreeMap;
 /// An answer as it left the gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sent {
+    /// The gateway that sent it.
+    pub gateway: usize,
     /// The request's message type, a repeat's being its original's.
     pub exchange: Mti,
     /// Field 41.
@@ -65,6 +67,7 @@ impl Sent {
         let purse = message.get::<PurseField<'_>>().ok().flatten();
         let tagged = |tag: [u8; 2]| purse.filter(|field| field.tag() == Some(tag));
         Some(Self {
+            gateway: 0,
             exchange: message.mti().exchange(),
             terminal: message.need().ok()?,
             merchant: message.get().ok().flatten(),

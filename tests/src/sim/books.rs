@@ -4,7 +4,6 @@
 use backend::accounts::chart::Book;
 use backend::accounts::{AccountId, Hold, HoldState, TransactionSeq, Transfer, TransferKind};
 use backend::api::{Alert, ItemKey};
-use backend::store::memory::MemoryStore;
 use backend::store::{
     BatchRecord, Issuer, Key, Load, Merchant, OfflineRecord, Record, Scan, Store, Transaction,
 };
@@ -42,7 +41,7 @@ impl Books {
     /// # Panics
     /// A store in memory does not read.
     #[must_use]
-    pub fn read(store: &mut MemoryStore, merchants: &[MerchantId]) -> Self {
+    pub fn read<S: Store>(store: &mut S, merchants: &[MerchantId]) -> Self {
         let mut books = Self::default();
         for scan in [
             Scan::TRANSFERS,

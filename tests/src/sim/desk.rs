@@ -153,7 +153,7 @@ pub fn errand(world: &mut World, plan: &plan::Errand) {
         return;
     }
     world.line.plan(terminal, &plan.line);
-    world.gateway.plan(&plan.gateway, &mut world.coverage);
+    world.acquirer.plan(&plan.gateway, &mut world.coverage);
     let desk = &mut world.terminals[terminal].desk;
     desk.faults.clone_from(&plan.faults);
     desk.stores = 0;

@@ -6,8 +6,8 @@
 use super::answers::Sent;
 use super::desk;
 use super::gateway::{COMMIT_MS, ConnId, Did};
-use super::plan::{Blow, LineFault, Way};
-use super::world::{World, till_name};
+use super::plan::{Blow, Gateways, LineFault, Way};
+use super::world::{World, gateway_name, the_gateway, till_name};
 use flow::host::Input;
 use protocol::iso8583::frame::split;
 use protocol::time::Mono;
@@ -35,10 +35,12 @@ pub(crate) enum Happening {
     GatewayHungUp(ConnId),
     /// The gateway looks whether a connection is silent for too long.
     GatewayLooks(ConnId),
-    /// The writer has what it waited for.
-    Write,
-    /// The gateway starts again.
-    GatewayStarts,
+    /// A gateway's writer has what it waited for.
+    Write { gateway: usize },
+    /// A gateway starts again.
+    GatewayStarts { gateway: usize },
+    /// A gateway reaches the database again.
+    GatewayReaches { gateway: usize },
     /// A terminal's session wants to know the time.
     Tick { terminal: usize, boot: u64 },
 }
@@ -49,7 +51,9 @@ pub struct Line {
     queue: BTreeMap<(Mono, u64), Happening>,
     next: u64,
     conns: u32,
-    writing: bool,
+    /// Gateways whose writer will have what it waited for.
+    writing: Vec<bool>,
+    in_turn: bool,
     lines: Vec<OneLine>,
 }
 
@@ -59,14 +63,25 @@ struct OneLine {
     faults: Vec<LineFault>,
     frames: [usize; 2],
     silent_until: Mono,
+    /// The gateway that its next connection goes to.
+    next: usize,
+    /// Until when nothing passes between it and each gateway.
+    parted_until: Vec<Mono>,
     past: [VecDeque<Vec<u8>>; 2],
 }
 
 impl Line {
-    /// For so many terminals.
+    /// For so many terminals, shared out among the gateways.
     #[must_use]
-    pub fn new(terminals: usize) -> Self {
-        Self { lines: (0..terminals).map(|_| OneLine::default()).collect(), ..Self::default() }
+    pub fn new(terminals: usize, gateways: Gateways) -> Self {
+        let Gateways { count, in_turn } = gateways;
+        let line = |terminal| OneLine {
+            next: terminal % count,
+            parted_until: vec![Mono(0); count],
+            ..OneLine::default()
+        };
+        let lines = (0..terminals).map(line).collect();
+        Self { lines, in_turn, writing: vec![false; count], ..Self::default() }
     }
 
     /// What goes wrong on a terminal's line from now on.
@@ -81,11 +96,21 @@ impl Line {
         for line in &mut self.lines {
             line.faults.clear();
             line.silent_until = Mono(0);
+            line.parted_until.fill(Mono(0));
         }
     }
 
-    fn is_silent(&self, terminal: usize, now: Mono) -> bool {
-        self.lines[terminal].silent_until > now
+    /// Whether nothing passes between a terminal and a gateway.
+    fn is_silent(&self, terminal: usize, gateway: usize, now: Mono) -> bool {
+        let line = &self.lines[terminal];
+        line.silent_until > now || line.parted_until[gateway] > now
+    }
+
+    /// A terminal's next connection goes to the next gateway.
+    fn go_over(&mut self, terminal: usize) {
+        let count = self.writing.len();
+        let line = &mut self.lines[terminal];
+        line.next = (line.next + 1) % count;
     }
 }
 
@@ -121,6 +146,9 @@ const fn blow_name(blow: Blow) -> &'static str {
         Blow::CutAfter => "connection cut after",
         Blow::Silence(_) => "line silent",
         Blow::Replay(_) => "old frame again",
+        Blow::Over => "terminal goes over",
+        Blow::LateOver(_) => "frame late, terminal gone over",
+        Blow::Parted(_) => "parted from one gateway",
     }
 }
 
@@ -161,10 +189,9 @@ impl World {
         match happening {
             Happening::Connected { terminal, boot, conn } => self.connected(terminal, boot, conn),
             Happening::Up { terminal, conn, bytes } => {
-                // What comes late finds another connection, if the terminal has one.
-                let conn = if self.gateway.has(conn) { Some(conn) } else { self.gateway.newest_of(terminal) };
-                if let Some(conn) = conn {
-                    let did = self.gateway.receive(conn, &bytes, self.now());
+                if let Some(conn) = self.connection_for(terminal, conn) {
+                    let now = self.now();
+                    let did = self.acquirer.receive(conn, &bytes, now);
                     self.did(did);
                 }
             }
@@ -180,47 +207,90 @@ impl World {
                     desk::hear(self, terminal, Input::Disconnected);
                 }
             }
-            Happening::GatewayHungUp(conn) => self.gateway.hang_up(conn),
-            Happening::GatewayLooks(conn) => match self.gateway.look(conn, self.now()) {
-                Ok(Some(ms)) => self.schedule(ms, Happening::GatewayLooks(conn)),
-                Ok(None) => {}
-                Err(terminal) => {
-                    self.coverage.reached("connection", "ended by the gateway after silence");
-                    self.schedule(TRAVEL_MS, Happening::HungUp { terminal, conn });
-                }
-            },
-            Happening::Write => {
-                self.line.writing = false;
+            Happening::GatewayHungUp(conn) => self.acquirer.of(conn).hang_up(conn),
+            Happening::GatewayLooks(conn) => {
                 let now = self.now();
-                let did = self.gateway.write(now, &mut self.coverage);
-                self.did(did);
+                match self.acquirer.of(conn).look(conn, now) {
+                    Ok(Some(ms)) => self.schedule(ms, Happening::GatewayLooks(conn)),
+                    Ok(None) => {}
+                    Err(terminal) => {
+                        self.coverage.reached("connection", "ended by the gateway after silence");
+                        self.schedule(TRAVEL_MS, Happening::HungUp { terminal, conn });
+                    }
+                }
             }
-            Happening::GatewayStarts => {
-                self.tell(|| "The gateway starts again.".into());
-                self.gateway.start(self.now());
+            Happening::Write { gateway } => {
+                self.line.writing[gateway] = false;
+                let now = self.now();
+                for did in self.acquirer.write(gateway, now, &mut self.coverage) {
+                    self.did(did);
+                }
+            }
+            Happening::GatewayStarts { gateway } => {
+                self.tell_gateway("", gateway, "starts again.");
+                let now = self.now();
+                self.acquirer.gateway(gateway).start(now);
+            }
+            Happening::GatewayReaches { gateway } => {
+                self.tell_gateway("", gateway, "reaches the database again.");
+                self.acquirer.gateway(gateway).reach();
             }
             Happening::Tick { terminal, boot } => desk::tick(self, terminal, boot),
         }
     }
 
+    /// The connection on which bytes reach a gateway. What comes late finds another one of the terminal, or, where there are several
+    /// gateways, is brought by whoever sits on the line.
+    fn connection_for(&mut self, terminal: usize, conn: ConnId) -> Option<ConnId> {
+        let gateway = self.acquirer.of(conn);
+        if gateway.has(conn) {
+            return Some(conn);
+        }
+        let newest = gateway.newest_of(terminal);
+        if newest.is_some() || self.acquirer.count() == 1 {
+            return newest;
+        }
+        let conn = self.new_connection(conn.gateway);
+        let now = self.now();
+        if !self.acquirer.of(conn).accept(conn, terminal, now) {
+            return None;
+        }
+        self.coverage.reached("connection", "of somebody on the line");
+        self.schedule(1_000, Happening::GatewayLooks(conn));
+        Some(conn)
+    }
+
+    const fn new_connection(&mut self, gateway: usize) -> ConnId {
+        self.line.conns += 1;
+        ConnId { gateway, number: self.line.conns }
+    }
+
     /// A terminal opens a connection.
     pub fn connect(&mut self, terminal: usize) {
-        self.line.conns += 1;
-        let (conn, boot) = (ConnId(self.line.conns), self.terminals[terminal].desk.boot);
+        let gateway = self.line.lines[terminal].next;
+        if self.line.in_turn {
+            self.line.go_over(terminal);
+        }
+        let (conn, boot) = (self.new_connection(gateway), self.terminals[terminal].desk.boot);
         self.terminals[terminal].desk.conn = Some(conn);
-        let reachable = self.gateway.is_up() && !self.line.is_silent(terminal, self.clock());
+        let reachable = self.acquirer.is_up(gateway) && !self.line.is_silent(terminal, gateway, self.clock());
         let after_ms = if reachable { TRAVEL_MS } else { REFUSED_MS };
         self.schedule(after_ms, Happening::Connected { terminal, boot, conn });
     }
 
     fn connected(&mut self, terminal: usize, boot: u64, conn: ConnId) {
-        let desk = &mut self.terminals[terminal].desk;
+        let desk = &self.terminals[terminal].desk;
         if desk.boot != boot || desk.conn != Some(conn) {
             return;
         }
-        if self.line.is_silent(terminal, self.clock()) || !self.gateway.accept(conn, terminal, self.now()) {
+        let now = self.now();
+        let silent = self.line.is_silent(terminal, conn.gateway, self.clock());
+        if silent || !self.acquirer.of(conn).accept(conn, terminal, now) {
             self.terminals[terminal].desk.conn = None;
             self.coverage.reached("connection", "refused");
+            if !self.line.in_turn {
+                self.line.go_over(terminal);
+            }
             return desk::hear(self, terminal, Input::Disconnected);
         }
         self.schedule(1_000, Happening::GatewayLooks(conn));
@@ -246,22 +316,37 @@ impl World {
         }
         for (conn, terminal, reason) in did.closed {
             self.coverage.reached("connection", "ended by the gateway");
-            self.tell(|| format!("    The gateway hangs up on {}: {reason}.", till_name(terminal)));
+            self.tell_gateway(
+                "    ",
+                conn.gateway,
+                &format!("hangs up on {}: {reason}.", till_name(terminal)),
+            );
             self.schedule(TRAVEL_MS, Happening::HungUp { terminal, conn });
         }
-        if did.write && !self.line.writing {
-            self.line.writing = true;
-            self.schedule(COMMIT_MS, Happening::Write);
+        let gateway = did.gateway;
+        if did.write && !self.line.writing[gateway] {
+            self.line.writing[gateway] = true;
+            self.schedule(COMMIT_MS, Happening::Write { gateway });
+        }
+        if let Some(ms) = did.lost {
+            self.tell_gateway("⚡ ", gateway, "loses the database.");
+            self.schedule(ms, Happening::GatewayReaches { gateway });
         }
         if let Some(ms) = did.died {
-            self.tell(|| "⚡ The gateway dies at a commit; every sign-in is forgotten.".into());
+            self.tell_gateway("⚡ ", gateway, "dies at a commit; every sign-in is forgotten.");
             for terminal in 0..self.terminals.len() {
-                if let Some(conn) = self.terminals[terminal].desk.conn {
+                let conn = self.terminals[terminal].desk.conn;
+                if let Some(conn) = conn.filter(|conn| conn.gateway == gateway) {
                     self.schedule(TRAVEL_MS, Happening::HungUp { terminal, conn });
                 }
             }
-            self.schedule(ms, Happening::GatewayStarts);
+            self.schedule(ms, Happening::GatewayStarts { gateway });
         }
+    }
+
+    fn tell_gateway(&mut self, mark: &str, gateway: usize, what: &str) {
+        let count = self.acquirer.count();
+        self.tell(|| format!("{mark}{} {what}", the_gateway(gateway, count)));
     }
 
     /// A frame sets out.
@@ -281,8 +366,8 @@ impl World {
         if past.len() > PAST_MAX {
             past.pop_front();
         }
-        let silent = line.silent_until > now;
-        self.tell_frame(way, terminal, &frame);
+        let silent = line.silent_until > now || line.parted_until[conn.gateway] > now;
+        self.tell_frame(way, (terminal, conn.gateway), &frame);
         if silent {
             return;
         }
@@ -330,6 +415,21 @@ impl World {
                 let until = self.clock().plus_ms(ms);
                 self.lines(terminal).silent_until = until;
             }
+            Blow::Over => {
+                self.deliver(way, terminal, conn, frame, TRAVEL_MS);
+                self.line.go_over(terminal);
+                self.cut(terminal, conn, TRAVEL_MS + 1);
+            }
+            Blow::LateOver(ms) => {
+                self.deliver(way, terminal, conn, frame, TRAVEL_MS + ms);
+                self.line.go_over(terminal);
+                self.cut(terminal, conn, 0);
+            }
+            Blow::Parted(ms) => {
+                let until = self.clock().plus_ms(ms);
+                self.lines(terminal).parted_until[conn.gateway] = until;
+                self.line.go_over(terminal);
+            }
             Blow::Replay(_) => {
                 self.deliver(way, terminal, conn, frame, TRAVEL_MS);
                 if let Some(old) = old {
@@ -353,13 +453,15 @@ impl World {
         self.schedule(after_ms, happening);
     }
 
-    fn tell_frame(&mut self, way: Way, terminal: usize, frame: &[u8]) {
+    fn tell_frame(&mut self, way: Way, (terminal, gateway): (usize, usize), frame: &[u8]) {
+        let count = self.acquirer.count();
         self.tell(|| {
             let (till, what) = (till_name(terminal), place(way, frame));
+            let gateway = gateway_name(gateway, count);
             match (way, Sent::all_of(frame).first()) {
-                (Way::Up, _) => format!("    {till} → gateway: {what}"),
-                (Way::Down, Some(answer)) => format!("    {till} ← gateway: {what}, {}", answer.code),
-                (Way::Down, None) => format!("    {till} ← gateway: {what}, without a MAC"),
+                (Way::Up, _) => format!("    {till} → {gateway}: {what}"),
+                (Way::Down, Some(answer)) => format!("    {till} ← {gateway}: {what}, {}", answer.code),
+                (Way::Down, None) => format!("    {till} ← {gateway}: {what}, without a MAC"),
             }
         });
     }

@@ -4,9 +4,10 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`plan`], [`temper`] | a history as data; a seed makes one |
-//! | [`world`] | cards, terminals with SAMs and journals, a gateway, one clock; plays a plan |
+//! | [`world`] | cards, terminals with SAMs and journals, the acquirer, one clock; plays a plan |
 //! | [`till`] | a visit: drives `flow`'s purchase and load, lets faults strike |
-//! | [`desk`], [`mod@line`], [`gateway`] | a terminal's line and errands; frames on their way; the acquirer's side |
+//! | [`desk`], [`mod@line`] | a terminal's line and errands; frames on their way, and to which gateway |
+//! | [`acquirer`], [`gateway`], [`disk`] | the acquirer: gateways that live and die, on one database |
 //! | [`slot`], [`store`] | a chip with its power; a journal that forgets what was not synced |
 //! | [`quiet`] | the end: nothing goes wrong any more, everything is uploaded and settled |
 //! | [`check`], [`books`], [`answers`] | what must be true: of cards and journals, of the backend's books, of what was promised |
@@ -17,12 +18,14 @@
 //!
 //! Nothing here reads a clock or a random source, so the same seed gives the same history on every machine.
 
+pub mod acquirer;
 pub mod answers;
 pub mod books;
 pub mod campaign;
 pub mod check;
 pub mod coverage;
 pub mod desk;
+pub mod disk;
 pub mod gateway;
 pub mod line;
 pub mod plan;

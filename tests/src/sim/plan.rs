@@ -17,8 +17,25 @@ pub struct Plan {
     pub cards: Vec<CardPlan>,
     /// The terminals, each with a SAM.
     pub terminals: Vec<TerminalPlan>,
+    /// The acquirer's gateways.
+    pub gateways: Gateways,
     /// What happens, one act begun after the other.
     pub acts: Vec<Act>,
+}
+
+/// The acquirer's gateways, all on one database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gateways {
+    /// How many; at least one.
+    pub count: usize,
+    /// Every connection goes to the next gateway, as somebody who shares them out would do it. Else a terminal stays with its gateway until
+    /// that cannot be reached, or the plan sends it to another.
+    pub in_turn: bool,
+}
+
+impl Gateways {
+    /// One, alone.
+    pub const ONE: Self = Self { count: 1, in_turn: false };
 }
 
 /// Something that happens.
@@ -135,9 +152,15 @@ pub enum Blow {
     Silence(u64),
     /// A frame from before comes again behind it: this many back.
     Replay(usize),
+    /// It arrives, its connection breaks, and the terminal goes over to the next gateway.
+    Over,
+    /// The connection breaks, and the terminal goes over to the next gateway; the frame reaches its own so many milliseconds later all the same.
+    LateOver(u64),
+    /// From it on nothing passes between the terminal and this gateway for so many milliseconds; the others can be reached.
+    Parted(u64),
 }
 
-/// What goes wrong at the gateway. Commits are counted since the act began, from 0.
+/// What goes wrong at the gateways. Commits are counted since the act began, from 0, whichever gateway makes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatewayFault {
     /// Commit.
@@ -161,6 +184,22 @@ pub enum Trouble {
     IssuerOut,
     /// Its wall clock jumps.
     ClockJump(i64),
+    /// Other gateways are first: its decision begins before their newest commits, and sees them only after so many reads.
+    Overtaken {
+        /// Commits.
+        commits: u64,
+        /// Reads.
+        reads: usize,
+    },
+    /// The database gives this commit and those after it back, so many in all, to be decided again.
+    Conflicts(u32),
+    /// It loses the database at this commit, and reaches it again after so many milliseconds.
+    Away {
+        /// Milliseconds.
+        ms: u64,
+        /// The commit was kept.
+        kept: bool,
+    },
 }
 
 /// A card as issued.

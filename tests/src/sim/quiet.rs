@@ -28,7 +28,7 @@ impl World {
         self.tell(|| "— a quiet day: every card visits every terminal once more".into());
         self.line.quiet();
         self.terminals.iter_mut().for_each(|terminal| terminal.desk.quiet());
-        self.gateway.plan(&[], &mut self.coverage);
+        self.acquirer.plan(&[], &mut self.coverage);
         self.let_errands_end();
         for terminal in 0..self.terminals.len() {
             self.terminals[terminal].wall_off_ms = Some(0);
@@ -49,7 +49,7 @@ impl World {
         for _ in 0..ROUNDS_MAX {
             self.pass_ms(ENOUGH_MS);
             let busy = (0..self.terminals.len()).any(|terminal| desk::is_busy(self, terminal));
-            if !busy && self.gateway.is_up() {
+            if !busy && self.acquirer.all_well() {
                 return;
             }
         }
@@ -128,11 +128,11 @@ impl World {
     pub(crate) fn read_books(&mut self) -> Option<(Books, Vec<AuditException>)> {
         for _ in 0..RESOLVE_ROUNDS {
             let now = self.now();
-            self.gateway.admin(AdminRequest::ResolveUncertain { wait_ms: 0 }, now);
+            self.acquirer.admin(AdminRequest::ResolveUncertain { wait_ms: 0 }, now);
         }
         let merchants: Vec<_> = (0..self.terminals.len()).map(merchant_id).collect();
-        let Ok(Report::Audit(report)) = self.gateway.engine().query(&Query::Audit) else { return None };
-        let books = Books::read(&mut self.gateway.engine().store().synced, &merchants);
+        let Ok(Report::Audit(report)) = self.acquirer.engine().query(&Query::Audit) else { return None };
+        let books = Books::read(&mut self.acquirer.books(), &merchants);
         Some((books, report.exceptions))
     }
 
@@ -141,7 +141,7 @@ impl World {
         let (cards, terminals) = (self.card_books(), self.terminal_books());
         let mut found = money::check(&cards, &terminals, books, audit);
         found.extend(money::loads_waiting(&cards, &terminals));
-        answers::check(&self.gateway.sent, books, &mut found);
+        answers::check(&self.acquirer.sent, books, &mut found);
         found
     }
 

@@ -1,7 +1,7 @@
 //! The shortest story: a failing plan is tried again with less of it, as long as it still breaks the same rule.
 
 use super::check::Violation;
-use super::plan::{Act, Plan, Presence, Visit};
+use super::plan::{Act, Gateways, Plan, Presence, Visit};
 use super::world::{Care, play};
 use std::mem::{Discriminant, discriminant};
 
@@ -15,7 +15,7 @@ pub fn shortest(plan: &Plan) -> Plan {
     let mut best = plan.clone();
     let mut tries = 0;
     loop {
-        let before = (best.acts.len(), best.tap_count(), best.fault_count());
+        let before = size(&best);
         for smaller in CANDIDATES {
             let mut position = 0;
             while let Some(candidate) = smaller(&best, position) {
@@ -30,10 +30,14 @@ pub fn shortest(plan: &Plan) -> Plan {
                 }
             }
         }
-        if before == (best.acts.len(), best.tap_count(), best.fault_count()) {
+        if before == size(&best) {
             return best;
         }
     }
+}
+
+fn size(plan: &Plan) -> (usize, usize, usize, Gateways) {
+    (plan.acts.len(), plan.tap_count(), plan.fault_count(), plan.gateways)
 }
 
 fn failure(plan: &Plan) -> Option<Discriminant<Violation>> {
@@ -44,7 +48,8 @@ fn failure(plan: &Plan) -> Option<Discriminant<Violation>> {
 /// A way to make a plan smaller at a position; `None` when the positions are used up.
 type Smaller = fn(&Plan, usize) -> Option<Plan>;
 /// From the coarse to the fine.
-const CANDIDATES: [Smaller; 4] = [without_tail, without_act, without_fault, with_less_in_the_field];
+const CANDIDATES: [Smaller; 5] =
+    [without_tail, with_fewer_gateways, without_act, without_fault, with_less_in_the_field];
 
 /// Only the first acts: position 0 is a half, then a quarter more, and so on.
 fn without_tail(plan: &Plan, position: usize) -> Option<Plan> {
@@ -56,6 +61,18 @@ fn without_tail(plan: &Plan, position: usize) -> Option<Plan> {
     let mut smaller = plan.clone();
     smaller.acts.truncate(length - drop);
     Some(smaller)
+}
+
+/// One gateway alone; one less; terminals that stay with theirs.
+fn with_fewer_gateways(plan: &Plan, position: usize) -> Option<Plan> {
+    let Gateways { count, in_turn } = plan.gateways;
+    let smaller = [
+        Gateways::ONE,
+        Gateways { count: count.saturating_sub(1).max(1), in_turn },
+        Gateways { count, in_turn: false },
+    ];
+    let mut smaller = smaller.into_iter().filter(|gateways| *gateways != plan.gateways);
+    smaller.nth(position).map(|gateways| Plan { gateways, ..plan.clone() })
 }
 
 fn without_act(plan: &Plan, position: usize) -> Option<Plan> {

@@ -43,9 +43,20 @@ impl Plan {
             traces_used: if rng.chance(4) { 999_880 } else { 0 },
         });
         let terminals: Vec<_> = terminals.collect();
+        // Apart from everything else, so that histories of one gateway do not depend on how many there might have been.
+        let mut own = Rng::new(seed.wrapping_mul(0x9E6C_63D0_676A_9A99));
+        let gateways = match own.below(100) {
+            0..=21 => Gateways { count: 2, in_turn: own.chance(40) },
+            22..=29 => Gateways { count: 3, in_turn: own.chance(40) },
+            _ => Gateways::ONE,
+        };
         let mut temper = Temper {
             cards: cards.len(),
             terminals: terminals.len(),
+            gateways,
+            over: own.pick(&[5, 15, 40]),
+            overtaken: own.pick(&[0, 10, 30, 60]),
+            own,
             card_faults: rng.pick(&[0, 15, 40, 70]),
             terminal_faults: rng.pick(&[0, 10, 30, 60]),
             line_faults: rng.pick(&[0, 10, 40, 70]),
@@ -65,7 +76,7 @@ impl Plan {
         if temper.terminal_faults > 0 && temper.rng.chance(20) {
             acts.extend(temper.torn_load());
         }
-        Self { seed, cards, terminals, acts }
+        Self { seed, cards, terminals, gateways, acts }
     }
 }
 
@@ -74,6 +85,11 @@ struct Temper {
     rng: Rng,
     cards: usize,
     terminals: usize,
+    gateways: Gateways,
+    /// How often something goes wrong that only several gateways have: on the line, and between them.
+    over: u64,
+    overtaken: u64,
+    own: Rng,
     card_faults: u64,
     terminal_faults: u64,
     line_faults: u64,
@@ -303,7 +319,42 @@ impl Temper {
         while self.rng.chance(self.line_faults) && faults.len() < 4 {
             faults.extend(self.line_fault());
         }
+        self.go_over(&mut faults);
         faults
+    }
+
+    /// What becomes of frames where there are several gateways.
+    fn go_over(&mut self, faults: &mut Vec<LineFault>) {
+        let own = &mut self.own;
+        if self.gateways == Gateways::ONE || !own.chance(self.over) {
+            return;
+        }
+        let blow = match own.below(5) {
+            0 | 1 => Blow::Over,
+            2 | 3 => Blow::LateOver(own.pick(&[20, 280, 400, 600, 21_000])),
+            _ => Blow::Parted(own.pick(&[3_000, 60_000, 300_000])),
+        };
+        let way = if own.chance(50) { Way::Up } else { Way::Down };
+        faults.push(LineFault { way, frame: own.index(4), blow });
+    }
+
+    /// What gateways do to each other, and a database that one of them loses.
+    fn between_gateways(&mut self, faults: &mut Vec<GatewayFault>) {
+        let own = &mut self.own;
+        if self.gateways == Gateways::ONE {
+            return;
+        }
+        while own.chance(self.overtaken) && faults.len() < 5 {
+            let trouble = match own.below(8) {
+                0 => Trouble::Away { ms: own.pick(&[300, 8_000, 60_000]), kept: own.chance(50) },
+                1 => Trouble::Conflicts(own.pick(&[1, 3, 5, 20])),
+                _ => Trouble::Overtaken {
+                    commits: own.pick(&[0, 1, 2, 5]),
+                    reads: own.pick(&[1, 2, 4, 8, usize::MAX]),
+                },
+            };
+            faults.push(GatewayFault { commit: own.index(3), trouble });
+        }
     }
 
     fn line_fault(&mut self) -> Option<LineFault> {
@@ -344,6 +395,7 @@ impl Temper {
                     .then_some(GatewayFault { commit: self.rng.index(4), trouble }),
             );
         }
+        self.between_gateways(&mut faults);
         faults
     }
 }

@@ -1,9 +1,9 @@
-//! The world of one history: issuers, cards, terminals with SAMs and journals, a gateway, and one clock for all of them.
+//! The world of one history: issuers, cards, terminals with SAMs and journals, the acquirer, and one clock for all of them.
 
+use super::acquirer::{Acquirer, Opening};
 use super::check::{CardBook, Life, TerminalBook, Violation, check};
 use super::coverage::Coverage;
 use super::desk::{self, Desk};
-use super::gateway::{Gateway, Opening};
 use super::line::{Happening, Line};
 use super::plan::{Act, CardPlan, Copying, Plan, TerminalPlan};
 use super::slot::{CardCredit, CardDebit, Chip, Picture};
@@ -279,7 +279,7 @@ pub struct World {
     /// Terminals, by index of the plan.
     pub terminals: Vec<SimTerminal>,
     /// The acquirer.
-    pub gateway: Gateway,
+    pub acquirer: Acquirer,
     /// What is under way.
     pub line: Line,
     /// What was hit.
@@ -335,14 +335,14 @@ impl World {
             terminals.map(|(i, terminal)| SimTerminal::new(i, terminal, seed(200, i))).collect();
         let sams: Vec<_> = terminals.iter().map(|terminal| terminal.number).collect();
         let funds: Vec<_> = cards.iter().zip(&plan.cards).map(|(card, plan)| (card.id, plan.funds)).collect();
-        let opening = Opening { sams: &sams, cards: &funds, now: now_of(Mono(0)) };
-        let (gateway, keys) = Gateway::open(plan.seed, &opening);
+        let opening = Opening { gateways: plan.gateways, sams: &sams, cards: &funds, now: now_of(Mono(0)) };
+        let (acquirer, keys) = Acquirer::open(plan.seed, &opening);
         terminals.iter_mut().zip(keys).for_each(|(terminal, key)| terminal.tmk = key);
         let mut world = Self {
             cards,
-            line: Line::new(terminals.len()),
+            line: Line::new(terminals.len(), plan.gateways),
             terminals,
-            gateway,
+            acquirer,
             coverage: Coverage::default(),
             violations: Vec::new(),
             clock: Mono(0),
@@ -510,8 +510,23 @@ pub fn merchant_id(index: usize) -> MerchantId {
 /// What the story calls a card.
 #[must_use]
 pub fn card_name(index: usize) -> String {
-    let letter = char::from(b'A'.saturating_add(u8::try_from(index).unwrap_or(25).min(25)));
-    format!("Card {letter}")
+    format!("Card {}", letter(index))
+}
+
+fn letter(index: usize) -> char {
+    char::from(b'A'.saturating_add(u8::try_from(index).unwrap_or(25).min(25)))
+}
+
+/// What the story calls a gateway, of so many.
+#[must_use]
+pub fn gateway_name(index: usize, count: usize) -> String {
+    if count > 1 { format!("gateway {}", letter(index)) } else { "gateway".into() }
+}
+
+/// The same where a sentence begins.
+#[must_use]
+pub fn the_gateway(index: usize, count: usize) -> String {
+    if count > 1 { format!("Gateway {}", letter(index)) } else { "The gateway".into() }
 }
 
 /// What the story calls a terminal.

@@ -1,7 +1,11 @@
-//! A store in memory: for tests and simulation. Cloning it is a picture of the disk at that moment.
+//! A store in memory: for tests and simulation. Cloning it is a picture of the disk at that moment. [`shared`] is one that several gateways
+//! work on at once.
+
+pub mod shared;
 
 use super::{
-    AlertNo, Batch, DenyVersion, Heads, Key, Link, Linked, Outcome, Record, Scan, Store, StoreFault, Visit,
+    AlertNo, Batch, CommitNo, DenyVersion, Heads, Key, Link, Linked, Outcome, Record, Scan, Store,
+    StoreFault, Visit,
 };
 use crate::accounts::{Hold, HoldState, TransactionSeq, TransferSeq};
 use protocol::time::Wall;
@@ -22,9 +26,13 @@ impl MemoryStore {
         Self::default()
     }
 
+    fn put(&mut self, record: Record) -> Option<Record> {
+        self.records.insert(record.key(), record)
+    }
+
     /// Replaces a record behind the rules' back, as a tamperer would. For tests of the audit.
     pub fn tamper(&mut self, record: Record) {
-        self.records.insert(record.key(), record);
+        self.put(record);
     }
 
     /// Removes a record behind the rules' back. For tests of the audit.
@@ -43,10 +51,11 @@ impl Store for MemoryStore {
     }
 
     fn due_holds(&mut self, now: Wall, limit: usize) -> Result<Vec<Hold>, StoreFault> {
+        let holds = Key::Hold(TransferSeq(0))..=Key::Hold(TransferSeq(u64::MAX));
         let mut due: Vec<Hold> = self
             .records
-            .values()
-            .filter_map(|record| match record {
+            .range(holds)
+            .filter_map(|(_, record)| match record {
                 Record::Hold(hold) => Some(*hold),
                 _ => None,
             })
@@ -91,9 +100,30 @@ impl Store for MemoryStore {
             | (Scan::Alerts, Record::Alert(..)) => true,
             _ => false,
         };
-        let mut found: Vec<Record> = self.records.values().filter(wanted).cloned().collect();
+        let transactions =
+            |from, to| (Bound::Included(Key::Transaction(from)), Bound::Included(Key::Transaction(to)));
+        let last = u64::MAX;
+        // Where the kind's keys are numbers, nothing else is looked at.
+        let range = match scan {
+            Scan::Transactions(from, to) if from > to => return Ok(()),
+            Scan::Transactions(from, to) => transactions(from, to),
+            Scan::OfBatch(..) => transactions(TransactionSeq(0), TransactionSeq(last)),
+            Scan::Transfers(from) => {
+                (Bound::Included(Key::Transfer(from)), Bound::Included(Key::Transfer(TransferSeq(last))))
+            }
+            Scan::Links(from) => {
+                (Bound::Included(Key::Link(from)), Bound::Included(Key::Link(CommitNo(last))))
+            }
+            _ => (Bound::Unbounded, Bound::Unbounded),
+        };
+        let records = self.records.range(range).map(|(_, record)| record);
+        let mut found: Vec<Record> = records.filter(wanted).cloned().collect();
         match scan {
-            Scan::Alerts => found.reverse(),
+            // Numbers of several gateways do not ascend in time.
+            Scan::Alerts => found.sort_by_key(|record| match record {
+                Record::Alert(number, alert) => std::cmp::Reverse((alert.at, *number)),
+                _ => std::cmp::Reverse((Wall(i64::MIN), AlertNo::default())),
+            }),
             Scan::DenyList(_) => found.sort_by_key(|record| match record {
                 Record::Card(it) => it.deny_version,
                 _ => DenyVersion::default(),

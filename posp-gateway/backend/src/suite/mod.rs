@@ -7,6 +7,7 @@ mod cards;
 mod chain;
 mod crash;
 mod day;
+mod gateways;
 mod limits;
 mod preauthorisation;
 mod privacy;
@@ -72,6 +73,9 @@ macro_rules! on_every_store {
         }
         mod sqlite {
             $(#[test] fn $test() { super::$module::$test(super::InFolder::new()); })*
+        }
+        mod gateways_in_turn {
+            $(#[test] fn $test() { super::$module::$test(super::gateways::InTurn::new()); })*
         }
     };
 }

@@ -23,7 +23,7 @@ pub(super) fn ready_load(world: &mut World, plan: &Visit) -> Option<Load<'static
     let identity = ready_sam(world, terminal)?;
     wait_for_line(world, terminal);
     world.line.plan(terminal, &plan.line);
-    world.gateway.plan(&plan.gateway, &mut world.coverage);
+    world.acquirer.plan(&plan.gateway, &mut world.coverage);
     desk::before_load(world, terminal);
     wait_for_line(world, terminal);
     if world.terminals[terminal].dying || !world.terminals[terminal].desk.ended_well {

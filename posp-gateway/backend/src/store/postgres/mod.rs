@@ -388,7 +388,7 @@ impl PostgresStore {
 }
 
 /// One that rarely changes, or that one gateway alone changes as long as its terminals stay with it. What is not there is never remembered.
-const fn is_kept(record: &Record) -> bool {
+pub(super) const fn is_kept(record: &Record) -> bool {
     match record {
         Record::Account(account) => !account.flags.limited(),
         Record::Issuer(_)

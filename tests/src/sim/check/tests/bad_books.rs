@@ -2,7 +2,7 @@
 
 use crate::sim::answers::Sent;
 use crate::sim::books::Books;
-use crate::sim::plan::{Act, CardPlan, Errand, Plan, Presence, Task, TerminalPlan, Visit, Want};
+use crate::sim::plan::{Act, CardPlan, Errand, Gateways, Plan, Presence, Task, TerminalPlan, Visit, Want};
 use crate::sim::violation::Violation;
 use crate::sim::world::{Care, World};
 use backend::accounts::TransferKind;
@@ -35,6 +35,7 @@ fn honest() -> (World, Books) {
         seed: 1,
         cards: vec![CardPlan { suite: Suite::Aes, funds: 100_000, survival: Survival::None }],
         terminals: vec![TerminalPlan::default(); 2],
+        gateways: Gateways::ONE,
         acts: vec![
             visit(Want::Load(CardAmount(5_000))),
             visit(Want::Pay(CardAmount(250))),
@@ -51,7 +52,7 @@ fn honest() -> (World, Books) {
 
 fn found(lie: impl FnOnce(&mut Books, &mut Vec<Sent>)) -> Vec<Violation> {
     let (mut world, mut books) = honest();
-    lie(&mut books, &mut world.gateway.sent);
+    lie(&mut books, &mut world.acquirer.sent);
     world.hold_against(&books, &[])
 }
 

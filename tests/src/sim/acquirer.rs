@@ -1,0 +1,252 @@
+//! The acquirer in the simulated world: one database, and the gateways that work on it, each a process with keys, sign-ins, connections,
+//! numbers and a chain of its own. Which of them a terminal reaches is the line's business.
+//!
+//! Everything that they send is written down as it left ([`super::answers`]): what people were promised is held against the books,
+//! whoever promised it.
+
+use super::answers::Sent;
+use super::coverage::Coverage;
+use super::disk::{Disk, Troubles};
+use super::gateway::{ConnId, Did, Gateway};
+use super::plan::{GatewayFault, Gateways, Trouble};
+use super::rng::Rng;
+use super::world::{Scheme, merchant_id, terminal_id};
+use backend::Engine;
+use backend::accounts::chart::{FundingKind, FundingNumber};
+use backend::api::*;
+use backend::store::GatewayNo;
+use backend::store::memory::shared::{Database, SharedStore};
+use flow::record::CardId;
+use keys::{KeyModule, SoftKeys};
+use protocol::ids::{KeyVersion, SamTerminal, TerminalId};
+use protocol::keyblock::{Usage, unwrap_for};
+use protocol::money::{Amount, CardAmount, Currency};
+use protocol::purse::Moment;
+use protocol::secret::Secret;
+use protocol::time::Now;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the acquirer is told at the beginning.
+#[derive(Debug)]
+pub struct Opening<'a> {
+    /// Its gateways.
+    pub gateways: Gateways,
+    /// The terminals' SAMs.
+    pub sams: &'a [SamTerminal],
+    /// The cards, and what is on the accounts that their loads draw on.
+    pub cards: &'a [(CardId, u32)],
+    /// Now.
+    pub now: Now,
+}
+
+/// All gateways, and what lies under them.
+#[derive(Debug)]
+pub struct Acquirer {
+    gateways: Vec<Gateway>,
+    database: Database,
+    troubles: Troubles,
+    /// All that left, in order.
+    pub sent: Vec<Sent>,
+}
+
+/// The number of a gateway: one that is alone has its store for itself.
+fn number(index: usize, count: usize) -> GatewayNo {
+    let number = if count > 1 { index + 1 } else { 0 };
+    u16::try_from(number).ok().and_then(GatewayNo::new).unwrap_or(GatewayNo::MAX)
+}
+
+impl Acquirer {
+    /// Opens for business. Returns the terminals' master keys too, as their provisioning does.
+    pub fn open(seed: u64, opening: &Opening<'_>) -> (Self, Vec<Secret<16>>) {
+        let (database, troubles) = (Database::new(), Troubles::default());
+        let terminals: Vec<TerminalId> = (0..opening.sams.len()).map(terminal_id).collect();
+        let (mut gateways, mut master_keys) = (Vec::new(), Vec::new());
+        for index in 0..opening.gateways.count {
+            let (keys, own) = process_keys(seed, index, &terminals);
+            let number = number(index, opening.gateways.count);
+            let disk = Disk::new(database.gateway(number), troubles.clone());
+            gateways.push(Gateway::start_first(disk, keys, terminals.clone(), opening.now));
+            master_keys = own;
+        }
+        let mut acquirer = Self { gateways, database, troubles, sent: Vec::new() };
+        let requests: Vec<Request> = registrations(opening).into_iter().map(Request::Admin).collect();
+        let answers = acquirer.engine().execute(opening.now, &requests).expect("a good disk");
+        let done = |answer: &Answer| matches!(answer, Answer::Admin(AdminAnswer::Done | AdminAnswer::Exists));
+        assert!(answers.iter().all(done), "{answers:?}");
+        (acquirer, master_keys)
+    }
+
+    /// How many gateways there are.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.gateways.len()
+    }
+
+    /// One of them.
+    ///
+    /// # Panics
+    /// There are not so many.
+    pub fn gateway(&mut self, index: usize) -> &mut Gateway {
+        &mut self.gateways[index]
+    }
+
+    /// The one that has this connection.
+    pub fn of(&mut self, conn: ConnId) -> &mut Gateway {
+        self.gateway(conn.gateway)
+    }
+
+    /// Whether a gateway can be reached.
+    #[must_use]
+    pub fn is_up(&self, gateway: usize) -> bool {
+        self.gateways.get(gateway).is_some_and(Gateway::is_up)
+    }
+
+    /// Whether all of them run and reach the database.
+    #[must_use]
+    pub fn all_well(&mut self) -> bool {
+        self.gateways.iter_mut().all(Gateway::is_well)
+    }
+
+    /// The rules of one gateway, for operators and the checker.
+    pub fn engine(&mut self) -> &mut Engine<Disk> {
+        self.gateway(0).engine()
+    }
+
+    /// The books as they lie on the disk.
+    #[must_use]
+    pub fn books(&self) -> SharedStore {
+        self.database.gateway(GatewayNo::ALONE)
+    }
+
+    /// The gateways' numbers.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<GatewayNo> {
+        (0..self.count()).map(|index| number(index, self.count())).collect()
+    }
+
+    /// What goes wrong from now on, with whichever gateway's commits; a jump of a clock at once.
+    pub fn plan(&mut self, faults: &[GatewayFault], coverage: &mut Coverage) {
+        for fault in faults {
+            if let Trouble::ClockJump(ms) = fault.trouble {
+                let at = fault.commit % self.count();
+                self.gateway(at).jump(ms);
+                coverage.fault("gateway", "clock jump");
+            }
+        }
+        self.troubles.plan(faults);
+    }
+
+    /// A gateway's writer does what is there, and the answers leave. If it is to be overtaken, the others do first what they have, on what
+    /// it has read already.
+    pub fn write(&mut self, gateway: usize, world: Now, coverage: &mut Coverage) -> Vec<Did> {
+        let mut all = Vec::new();
+        let overtaken = if self.count() > 1 { self.troubles.overtaken() } else { None };
+        if let Some((commits, reads)) = overtaken {
+            let moment = self.database.now().earlier(commits);
+            let others = (0..self.count()).filter(|other| *other != gateway);
+            for other in others.collect::<Vec<_>>() {
+                all.push(self.write_one(other, world, coverage));
+            }
+            self.gateway(gateway).read_before(moment, reads);
+        }
+        all.push(self.write_one(gateway, world, coverage));
+        all
+    }
+
+    fn write_one(&mut self, gateway: usize, world: Now, coverage: &mut Coverage) -> Did {
+        let Self { gateways, troubles, database, .. } = self;
+        let number = number(gateway, gateways.len());
+        let again = || Disk::new(database.gateway(number), troubles.clone());
+        let did = Did { gateway, ..gateways[gateway].write(world, coverage, again) };
+        self.struck(coverage);
+        self.note(&did);
+        did
+    }
+
+    /// Bytes arrived.
+    pub fn receive(&mut self, conn: ConnId, bytes: &[u8], world: Now) -> Did {
+        let did = self.of(conn).receive(conn, bytes, world);
+        self.note(&did);
+        did
+    }
+
+    fn struck(&self, coverage: &mut Coverage) {
+        self.troubles.struck().into_iter().for_each(|what| coverage.fault("gateway", what));
+    }
+
+    /// Writes down what left.
+    fn note(&mut self, did: &Did) {
+        for (conn, _, bytes) in &did.answers {
+            let answers = Sent::all_of(bytes).into_iter();
+            self.sent.extend(answers.map(|answer| Sent { gateway: conn.gateway, ..answer }));
+        }
+    }
+
+    /// An operator's request, on a good disk.
+    pub fn admin(&mut self, request: AdminRequest, world: Now) -> Option<Answer> {
+        self.gateway(0).admin(request, world)
+    }
+}
+
+/// The keys of one gateway's process, with the terminals' master keys: every process opens the same key file, and makes working keys of its own.
+fn process_keys(seed: u64, index: usize, terminals: &[TerminalId]) -> (Arc<SoftKeys>, Vec<Secret<16>>) {
+    let rng = Arc::new(Mutex::new(Rng::new(seed ^ 0x6A7E)));
+    let keys = Arc::new(issuer_keys(Arc::clone(&rng)));
+    let master_key = |terminal: &TerminalId| {
+        let enrolled = keys.enrol_terminal(terminal, false).expect("a new terminal");
+        let key = unwrap_for(&enrolled.code.protection_key(terminal), Usage::TMK, &enrolled.block);
+        key.expect("our own block").to_secret().expect("AES-128")
+    };
+    let master_keys = terminals.iter().map(master_key).collect();
+    if index > 0 {
+        *rng.lock().unwrap_or_else(PoisonError::into_inner) =
+            Rng::new(seed ^ 0x6A7E ^ ((index as u64) << 32));
+    }
+    (keys, master_keys)
+}
+
+/// The issuers' keys, as the backend's key module holds them.
+fn issuer_keys(rng: Arc<Mutex<Rng>>) -> SoftKeys {
+    let entropy = move |out: &mut [u8]| {
+        let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
+        out.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&rng.next().to_le_bytes()[..chunk.len()]));
+        Ok(())
+    };
+    let keys = SoftKeys::in_memory(Box::new(entropy)).expect("keys in memory");
+    for issuer in Scheme::get().issuers() {
+        for (usage, master) in &issuer.masters {
+            let imported = keys.import_issuer_key(issuer.issuer, issuer.version, *usage, master.clone());
+            imported.expect("a key is imported");
+        }
+    }
+    keys
+}
+
+fn registrations(opening: &Opening<'_>) -> Vec<AdminRequest> {
+    let from = Moment::from_bytes([0x00, 0x01, 0x01, 0x01, 0, 0, 0]);
+    let currency = Currency::CNY;
+    let mut all = Vec::new();
+    for issuer in Scheme::get().issuers() {
+        all.push(AdminRequest::AddIssuer {
+            issuer: issuer.issuer,
+            currency,
+            upper_factors: issuer.upper_factors.clone(),
+            load_limit: CardAmount(100_000),
+        });
+    }
+    for (index, sam) in opening.sams.iter().enumerate() {
+        let (terminal, merchant) = (terminal_id(index), merchant_id(index));
+        all.push(AdminRequest::AddMerchant { merchant, name: format!("Shop {index}"), currency });
+        all.push(AdminRequest::AddTerminal { terminal, merchant, acquirer: AcquirerId(1) });
+        all.push(AdminRequest::AssignSam { sam: *sam, terminal, from });
+    }
+    for (number, (card, funds)) in (1u64..).zip(opening.cards) {
+        let (kind, number) = (FundingKind::Bank, FundingNumber(number));
+        let amount = Amount::new(u64::from(*funds), currency);
+        all.push(AdminRequest::AddFunding { kind, number, currency });
+        all.push(AdminRequest::Fund { kind, number, amount, reference: number.0 });
+        let (issuer, asn, key_version) = (card.issuer, card.asn, KeyVersion(1));
+        all.push(AdminRequest::AddCard { issuer, asn, key_version, funding: Some((kind, number)) });
+    }
+    all
+}
