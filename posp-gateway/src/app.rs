@@ -397,19 +397,23 @@ impl App<'_> {
     /// `restore`: only where no gateway runs and no ledger is.
     fn restore(&mut self, file: &Path) -> anyhow::Result<Exit> {
         let settings = self.settings()?;
-        let Database::File(database) = &settings.data.database else {
-            let failure = Failure::new(code::GATEWAY_VALUE).with("what", "data.database");
-            let failure = failure.with("name", &settings.data.database);
-            let reason = "a ledger on a server is restored by PostgreSQL's own tools; into a file a backup of it can be";
-            return Err(failure.with("reason", reason).into());
-        };
+        let database = &settings.data.database;
         if control::ask(&settings.data.control, &Operation::Ping)?.is_some() {
-            return Err(Failure::new(code::GATEWAY_RESTORE_LEDGER).with("path", database.display()).into());
+            return Err(Failure::new(code::GATEWAY_RESTORE_LEDGER).with("path", database).into());
         }
         let keys = self.keys(&settings)?;
         let zone = settings.gateway.zone.0.clone();
         let now = Clock::new(zone.clone()).now().wall;
-        let summary = ops::restore(file, database, &keys, &zone, now)?;
+        let summary = match database {
+            Database::File(path) => ops::restore(file, path, &keys, &zone, now)?,
+            Database::Server(address) => {
+                let password = self.environment.get(DATABASE_PASSWORD_VARIABLE).map(String::as_str);
+                let options = settings.server(address, password)?;
+                // Beside the keys: a folder of this gateway's own.
+                let fresh = settings.data.keys.with_extension("restoring");
+                ops::restore_shared(file, &fresh, &options, &keys, &zone, now)?
+            }
+        };
         let human = words::restored(self.console.texts(), &summary);
         let whole = summary.audit.clean
             && summary.issuers_without_keys.is_empty()

@@ -1,8 +1,8 @@
 //! Outcomes in a person's words: texts of the Fluent files, tables in plain lines.
 
 use crate::ops::{
-    AuditSummary, BatchSummary, OpenLine, Outcome, RestoreSummary, StatementSummary, TallySummary,
-    TotalsSummary, TransactionSummary,
+    AuditSummary, BatchSummary, OpenLine, Outcome, RestoreSummary, SkippedNumbers, StatementSummary,
+    TallySummary, TotalsSummary, TransactionSummary,
 };
 use backend::store::CommitNo;
 use console::{Args, Texts};
@@ -115,12 +115,20 @@ pub(crate) fn outcome(texts: &Texts, outcome: &Outcome) -> String {
 }
 
 /// What a restore left, and what is still to do.
+/// `1 – 1000001`, and of several gateways all, each behind its number.
+fn skipped(numbers: &[SkippedNumbers]) -> String {
+    let parts = numbers.iter().map(|SkippedNumbers { gateway, from, to }| match gateway {
+        0 => format!("{from} – {to}"),
+        gateway => format!("{gateway}: {from} – {to}"),
+    });
+    parts.collect::<Vec<_>>().join("; ")
+}
+
 pub(crate) fn restored(texts: &Texts, summary: &RestoreSummary) -> String {
     let args = Args::new()
         .with("database", &summary.database)
         .with("of", &summary.of)
-        .with("from", summary.skipped_from)
-        .with("to", summary.skipped_to);
+        .with("skipped", skipped(&summary.skipped));
     let mut lines =
         format!("{}\n{}", audit(texts, &summary.audit), texts.say_with("gateway-restored", &args));
     for (message, names) in [

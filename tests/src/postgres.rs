@@ -188,15 +188,21 @@ impl Server {
     /// There is no psql.
     #[must_use]
     pub fn psql(&self, role: &str, database: &str, sql: &str) -> Output {
+        let mut command = self.psql_command(role, database);
+        command.args(["--set", "ON_ERROR_STOP=1", "--command", sql]).output().expect("psql")
+    }
+
+    /// psql as a role, with nothing asked yet.
+    #[must_use]
+    pub fn psql_command(&self, role: &str, database: &str) -> Command {
         let own = workspace().join(".tools/bin/psql");
-        let program = if own.exists() { own } else { PathBuf::from("psql") };
-        Command::new(program)
-            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"])
+        let mut command = Command::new(if own.exists() { own } else { PathBuf::from("psql") });
+        command
+            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+            .args(["--username", role, "--dbname", database])
             .args(["--host", self.folder.to_str().expect("text"), "--port", &self.port.to_string()])
-            .args(["--username", role, "--dbname", database, "--command", sql])
-            .env("LC_ALL", "C")
-            .output()
-            .expect("psql")
+            .env("LC_ALL", "C");
+        command
     }
 
     /// What the superuser's SQL answers.

@@ -5,7 +5,7 @@ use crate::acquirer::{enrol, register};
 use crate::postgres::{OWNER, SERVICE, Server};
 use crate::shop::binary;
 use backend::Engine;
-use backend::store::postgres::PostgresStore;
+use backend::store::Store;
 use keys::{KeyModule, MasterKey, SoftKeys};
 use protocol::secret::Secret;
 use serde_json::Value;
@@ -151,7 +151,7 @@ impl Program {
     /// # Panics
     /// The store or the key module refuses.
     #[must_use]
-    pub fn enrol(&self, store: PostgresStore, terminals: u32, payers: u32, minor: u64) -> Vec<Secret<16>> {
+    pub fn enrol(&self, store: impl Store, terminals: u32, payers: u32, minor: u64) -> Vec<Secret<16>> {
         let keys = self.keys();
         let shared: Arc<dyn KeyModule> = Arc::<SoftKeys>::clone(&keys);
         register(&mut Engine::new(store, shared), &*keys, terminals, payers, minor);

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 use backend::store::memory::MemoryStore;
+use backend::store::postgres::PostgresStore;
 use backend::store::sqlite::SqliteStore;
 use backend::{Engine, accounts, api, audit, backup, report, store};
 use tests::postgres::Server;
@@ -39,9 +40,10 @@ fn a_ledger_goes_from_postgresql_into_a_backup_and_back_with_every_record() {
     assert_eq!(copies::all(&mut sealed), original);
     assert_eq!(audit::run(&mut sealed).unwrap(), report, "the copy is audited without a server");
 
-    let mut target = server.store(&second, GATEWAY);
+    let mut target = PostgresStore::open_empty(server.options(&second, GATEWAY)).unwrap().expect("empty");
     backup::copy(&mut sealed, &mut target).unwrap();
     drop(target);
+    assert!(PostgresStore::open_empty(server.options(&second, GATEWAY)).unwrap().is_none(), "not any more");
     let mut target = server.store(&second, GATEWAY);
     assert_eq!(copies::all(&mut target), original);
     assert_eq!(audit::run(&mut target).unwrap(), report);

@@ -5,16 +5,18 @@
 //! steps it has anyway. A file is written whole or not at all, and read back before anybody relies on it.
 //!
 //! What happened after a backup is not in it, and somebody may hold a receipt of it. So a restored ledger never gives a number out twice
-//! ([`after_restore`]). Keys are in no backup.
+//! ([`after_restore`], [`restore_shared`]). Keys are in no backup.
 
 use crate::accounts::TransactionSeq;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    DenyVersion, Key, Kind, Record, Registry, Scan, Store, StoreFault, Terminal, Working, retrieval_reference,
+    CommitNo, DenyVersion, GatewayNo, Heads, Key, Kind, Link, Linked, Record, Registry, Scan, Store,
+    StoreFault, Terminal, Working, retrieval_reference,
 };
 use protocol::ids::BatchNo;
 use protocol::time::Wall;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
@@ -221,13 +223,72 @@ pub fn copy<A: Store + ?Sized, B: Store + ?Sized>(from: &mut A, to: &mut B) -> R
         return Err(StoreFault::Io("the target has a ledger already".to_owned()));
     }
     from.begin_reading()?;
-    let copied = copy_kinds(from, to);
+    let copied = copy_kinds(from, to, &mut |record| record);
     from.end_reading();
     copied?;
     to.import_done()
 }
 
-fn copy_kinds<A: Store + ?Sized, B: Store + ?Sized>(from: &mut A, to: &mut B) -> Result<(), StoreFault> {
+/// Copies a backup into an empty store of several gateways, as it is to go on: what [`after_restore`] does for a ledger of one gateway is done here
+/// for each one's numbers, before anybody sees any of it. Gateways that the backup does not know begin, when they first come, where nobody can have
+/// been ([`GatewayNo::RESTORES`]). What is skipped, gateway by gateway; nothing of a ledger without a commit.
+///
+/// # Errors
+/// A store failed: then the other one is as empty as it was, or (`Away`) nobody knows.
+pub fn restore_shared<A: Store + ?Sized, B: Store + ?Sized>(
+    from: &mut A,
+    to: &mut B,
+    now: Wall,
+) -> Result<Vec<AfterRestore>, StoreFault> {
+    let mut chains: BTreeMap<GatewayNo, Heads> = BTreeMap::new();
+    from.begin_reading()?;
+    let copied = copy_kinds(from, to, &mut |record| match record {
+        Record::Registry(registry) => Record::Registry(jumped(registry)),
+        Record::Terminal(terminal) if terminal.open.is_none() => Record::Terminal(next_batch(terminal)),
+        Record::Link(link) => {
+            follow(&mut chains, &link);
+            Record::Link(link)
+        }
+        other => other,
+    });
+    from.end_reading();
+    copied?;
+    let Some(newest) = chains.values().map(|heads| heads.at).max() else {
+        to.import_done()?;
+        return Ok(Vec::new());
+    };
+    let restores = chains.remove(&GatewayNo::RESTORES).unwrap_or_else(|| GatewayNo::RESTORES.heads());
+    let (mut skipped, mut links) = (Vec::with_capacity(chains.len()), Vec::new());
+    for heads in chains.values() {
+        let next = TransactionSeq(heads.transaction.0.saturating_add(skip(heads.at, now)));
+        if retrieval_reference(next).is_none() {
+            return Err(StoreFault::Clock);
+        }
+        links.push(Record::Link(Link::skipping(now, next, heads).0));
+        skipped.push(AfterRestore { of: heads.at, from: heads.transaction, to: next });
+    }
+    let next = TransactionSeq(restores.transaction.0.saturating_add(skip(newest, now)));
+    links.push(Record::Link(Link::skipping(now, next, &restores).0));
+    to.import(&links)?;
+    to.import_done()?;
+    Ok(skipped)
+}
+
+/// Where a chain stands after this link of its gateway.
+fn follow(chains: &mut BTreeMap<GatewayNo, Heads>, link: &Link) {
+    let gateway = link.number.gateway();
+    let heads = chains.entry(gateway).or_insert_with(|| gateway.heads());
+    heads.transfer = link.next_transfer;
+    heads.transaction = link.next_transaction;
+    heads.link = Some(Linked { number: link.number, hash: link.hash });
+    heads.at = link.at;
+}
+
+fn copy_kinds<A: Store + ?Sized, B: Store + ?Sized>(
+    from: &mut A,
+    to: &mut B,
+    change: &mut dyn FnMut(Record) -> Record,
+) -> Result<(), StoreFault> {
     for kind in Kind::ALL {
         let mut last: Option<Key> = None;
         loop {
@@ -238,6 +299,7 @@ fn copy_kinds<A: Store + ?Sized, B: Store + ?Sized>(from: &mut A, to: &mut B) ->
             })?;
             let Some(newest) = page.last() else { break };
             last = Some(newest.key());
+            let page: Vec<Record> = page.into_iter().map(&mut *change).collect();
             to.import(&page)?;
         }
     }
@@ -269,31 +331,57 @@ pub struct AfterRestore {
     pub to: TransactionSeq,
 }
 
+/// How many numbers of transactions a gateway may have given out since this commit. How many there were nobody knows; ten thousand for every
+/// second are more than there can have been.
+fn skip(since: Wall, now: Wall) -> u64 {
+    let seconds = u64::try_from(now.0.saturating_sub(since.0.max(0)) / 1_000).unwrap_or(0);
+    seconds.saturating_mul(TRANSACTIONS_PER_SECOND).max(SKIP_MIN)
+}
+
+/// The registry, with a version of the deny list that nobody can have seen.
+fn jumped(registry: Registry) -> Registry {
+    Registry { deny: DenyVersion(registry.deny.0.saturating_add(SKIP_SMALL)), ..registry }
+}
+
+/// A terminal without an open batch, whose next one nobody can have had.
+fn next_batch(terminal: Terminal) -> Terminal {
+    let next = terminal.newest.0.saturating_add(SKIP_SMALL);
+    let newest = BatchNo(if next > BATCH_MAX { next.saturating_sub(BATCH_MAX) } else { next });
+    Terminal { newest, ..terminal }
+}
+
 /// Makes sure that nothing that the gateway may have given out after the backup is given out a second time: retrieval references, batch
 /// numbers of terminals without an open batch, versions of the deny list. The chain says so in a link of its own.
 ///
-/// Each gateway of a shared store does so for its own numbers, before it serves. How many transactions there were since nobody knows; ten thousand for every second are more than there can have been.
+/// For a ledger of one gateway. A shared one, with the numbers of all its gateways, is restored by [`restore_shared`].
 ///
 /// # Errors
 /// The store failed.
 pub fn after_restore<S: Store>(store: &mut S, now: Wall) -> Result<AfterRestore, StoreFault> {
     let heads = store.heads();
-    if heads.link.is_none() {
-        // This gateway has given out nothing, here or before.
+    // A backup of a shared ledger may have commits of others alone.
+    let mut of = heads.link.map(|_| heads.at);
+    if of.is_none() {
+        store.scan(Scan::Links(CommitNo(0)), &mut |record| {
+            if let Record::Link(link) = record {
+                of = of.max(Some(link.at));
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    let Some(of) = of else {
+        // Nobody has given out anything, here or before.
         let (from, to) = (heads.transaction, heads.transaction);
         return Ok(AfterRestore { of: heads.at, from, to });
-    }
-    let seconds = u64::try_from(now.0.saturating_sub(heads.at.0.max(0)) / 1_000).unwrap_or(0);
-    let skip = seconds.saturating_mul(TRANSACTIONS_PER_SECOND).max(SKIP_MIN);
-    let (from, to) = (heads.transaction, TransactionSeq(heads.transaction.0.saturating_add(skip)));
+    };
+    let (from, to) = (heads.transaction, TransactionSeq(heads.transaction.0.saturating_add(skip(of, now))));
     if retrieval_reference(to).is_none() {
         return Err(StoreFault::Clock);
     }
     store.skip_to(now, to)?;
     let mut working = Working::new(store, now)?;
     let registry = working.registry()?;
-    let deny = DenyVersion(registry.deny.0.saturating_add(SKIP_SMALL));
-    working.put(Record::Registry(Registry { deny, ..registry }));
+    working.put(Record::Registry(jumped(registry)));
     working.commit()?;
     let mut last: Option<Key> = None;
     loop {
@@ -308,11 +396,9 @@ pub fn after_restore<S: Store>(store: &mut S, now: Wall) -> Result<AfterRestore,
         last = Some(Key::Terminal(newest.id));
         let mut working = Working::new(store, now)?;
         for terminal in page.into_iter().filter(|terminal| terminal.open.is_none()) {
-            let next = terminal.newest.0.saturating_add(SKIP_SMALL);
-            let newest = BatchNo(if next > BATCH_MAX { next.saturating_sub(BATCH_MAX) } else { next });
-            working.put(Record::Terminal(Terminal { newest, ..terminal }));
+            working.put(Record::Terminal(next_batch(terminal)));
         }
         working.commit()?;
     }
-    Ok(AfterRestore { of: heads.at, from, to })
+    Ok(AfterRestore { of, from, to })
 }

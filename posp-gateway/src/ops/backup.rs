@@ -4,8 +4,9 @@
 
 use super::{AuditSummary, Context, time};
 use backend::backup::{self, AfterRestore, BackupError};
+use backend::store::postgres::{Options, PostgresStore};
 use backend::store::sqlite::SqliteStore;
-use backend::store::{Kind, Record, Scan, Store, StoreFault};
+use backend::store::{GatewayNo, Kind, Record, Scan, Store, StoreFault};
 use console::{Failure, code};
 use jiff::tz::TimeZone;
 use keys::SoftKeys;
@@ -40,16 +41,31 @@ pub struct RestoreSummary {
     pub database: String,
     /// Newest commit of the backup: what came after it is not here.
     pub of: String,
-    /// The first number of a transaction that is skipped.
-    pub skipped_from: u64,
-    /// The number with which transactions go on.
-    pub skipped_to: u64,
+    /// Numbers of transactions that are skipped, gateway by gateway.
+    pub skipped: Vec<SkippedNumbers>,
     /// Issuers of the ledger whose keys the key file does not hold.
     pub issuers_without_keys: Vec<String>,
     /// Terminals of the ledger that the key file does not know.
     pub terminals_without_keys: Vec<String>,
     /// What the audit says.
     pub audit: AuditSummary,
+}
+
+/// Numbers of transactions that a gateway never gives out again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedNumbers {
+    /// The gateway's number; 0 if it has its ledger for itself.
+    pub gateway: u16,
+    /// The first that is skipped.
+    pub from: u64,
+    /// The one with which it goes on.
+    pub to: u64,
+}
+
+impl SkippedNumbers {
+    fn of(after: &AfterRestore) -> Self {
+        Self { gateway: GatewayNo::of(after.from.0).number(), from: after.from.0, to: after.to.0 }
+    }
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {
@@ -154,7 +170,7 @@ fn taken(
 ) -> Result<RestoreSummary, Failure> {
     let fault = |fault: StoreFault| store_failure(fresh, &fault);
     let mut store = SqliteStore::open(fresh).map_err(fault)?;
-    let AfterRestore { of, from, to: next } = backup::after_restore(&mut store, now).map_err(fault)?;
+    let after = backup::after_restore(&mut store, now).map_err(fault)?;
     let audit = backend::audit::run(&mut store).map_err(fault)?;
     let (issuers_without_keys, terminals_without_keys) = without_keys(&mut store, keys).map_err(fault)?;
     store.checkpoint().map_err(fault)?;
@@ -167,13 +183,54 @@ fn taken(
     synced.map_err(|error| console::config::disk(folder, error))?;
     Ok(RestoreSummary {
         database: to.display().to_string(),
-        of: time(of, zone),
-        skipped_from: from.0,
-        skipped_to: next.0,
+        of: time(after.of, zone),
+        skipped: vec![SkippedNumbers::of(&after)],
         issuers_without_keys,
         terminals_without_keys,
         audit: AuditSummary::of(&audit),
     })
+}
+
+/// Restores a backup into an empty database on a server. The ledger is unpacked into `fresh`, which is gone afterwards.
+///
+/// # Errors
+/// There is a ledger or a gateway, the backup is damaged or newer, or disk or server failed; then the database is as empty as it was, unless the
+/// server went away at the very end: a second restore then says whether there is a ledger.
+pub fn restore_shared(
+    from: &Path,
+    fresh: &Path,
+    to: &Options,
+    keys: &SoftKeys,
+    zone: &TimeZone,
+    now: Wall,
+) -> Result<RestoreSummary, Failure> {
+    let database = to.address.to_string();
+    let fault = |fault: StoreFault| super::store_failure(&database, &fault);
+    // Before the backup is unpacked: nothing is more often wrong than this.
+    let target = PostgresStore::open_empty(to.clone()).map_err(fault)?;
+    let mut target =
+        target.ok_or_else(|| Failure::new(code::GATEWAY_RESTORE_LEDGER).with("path", &database))?;
+    remove(fresh);
+    backup::open(from, fresh).map_err(|error| failure(from, &error))?;
+    let unpacked = SqliteStore::open(fresh).map_err(|fault| store_failure(fresh, &fault));
+    let restored = unpacked.and_then(|mut unpacked| {
+        let after = backup::restore_shared(&mut unpacked, &mut target, now).map_err(fault)?;
+        target.begin_reading().map_err(fault)?;
+        let audit = backend::audit::run(&mut target).map_err(fault)?;
+        let (issuers_without_keys, terminals_without_keys) =
+            without_keys(&mut target, keys).map_err(fault)?;
+        target.end_reading();
+        Ok(RestoreSummary {
+            database: database.clone(),
+            of: after.iter().map(|it| it.of).max().map_or_else(String::new, |of| time(of, zone)),
+            skipped: after.iter().map(SkippedNumbers::of).collect(),
+            issuers_without_keys,
+            terminals_without_keys,
+            audit: AuditSummary::of(&audit),
+        })
+    });
+    remove(fresh);
+    restored
 }
 
 /// Issuers and terminals that the key file does not know: keys are in no backup.

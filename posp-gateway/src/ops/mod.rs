@@ -15,7 +15,9 @@ mod reports;
 mod schedule;
 mod search;
 
-pub use backup::{BackupSummary, RestoreSummary, has_keys_elsewhere, restore, without_keys};
+pub use backup::{
+    BackupSummary, RestoreSummary, SkippedNumbers, has_keys_elsewhere, restore, restore_shared, without_keys,
+};
 pub use perform::{Context, perform};
 pub(crate) use reports::time;
 pub use reports::{

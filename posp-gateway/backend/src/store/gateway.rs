@@ -28,6 +28,10 @@ impl GatewayNo {
     /// The highest: as many as two characters of a retrieval reference name, the first a letter.
     pub const MAX: Self = Self(26 * 36 - 1);
 
+    /// Nobody's: its chain has one link for every restored backup of a shared ledger, which says with which count a gateway begins that the
+    /// backup did not know. 63 bits hold its numbers.
+    pub const RESTORES: Self = Self(0x7FFF);
+
     /// `None` beyond [`GatewayNo::MAX`].
     #[must_use]
     pub const fn new(number: u16) -> Option<Self> {

@@ -242,7 +242,7 @@ gateway-backup = Wrote { $file }: { $bytes } bytes, SHA-256 { $sha }. It was aud
 gateway-restored = Restored { $database } as of { $of }. What was booked after that is not in it:
     - terminals sign in again and repeat what had no answer: it is booked once;
     - what they had been answered since does not come by itself: bring their records again, and compare batches with “report batch”;
-    - transaction numbers { $from } up to { $to } are never given out again, and batch numbers and the deny list's version jump ahead;
+    - transaction numbers { $skipped } are never given out again, and batch numbers and the deny list's version jump ahead;
     - “audit --heads FILE” names every exported head that this ledger does not reach. Keep that file as evidence, and export to a new one.
 gateway-restored-issuers = The key file has no keys of these issuers, whose cards can neither pay nor load: { $names }
 gateway-restored-terminals = The key file does not know these terminals; restore it, or enrol them again (terminal add --renew): { $names }

@@ -242,7 +242,7 @@ gateway-backup = 已写出 { $file }：{ $bytes } 字节，SHA-256 { $sha }。�
 gateway-restored = 已恢复 { $database }，截至 { $of }。此后的记账不在其中：
     - 终端会重新签到并重发未得到应答的报文，只入账一次；
     - 此后已应答的内容不会自动回来：请重新上送其记录，并用“report batch”核对批次；
-    - 交易号 { $from } 至 { $to } 不再使用，批次号和黑名单版本也已跳号；
+    - 交易号 { $skipped } 不再使用，批次号和黑名单版本也已跳号；
     - “audit --heads 文件”会列出本账本未达到的每个导出链头。请保留该文件作证据，并导出到新文件。
 gateway-restored-issuers = 密钥文件中没有下列发卡方的密钥，其卡既不能消费也不能充值：{ $names }
 gateway-restored-terminals = 密钥文件不认识下列终端；请恢复密钥文件，或重新登记（terminal add --renew）：{ $names }

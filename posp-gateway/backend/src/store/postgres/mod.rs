@@ -13,6 +13,7 @@
 //! Numbers are the gateway's own (`gateway.rs`), so no two gateways wait for each other's. Payments change no row of a merchant or of the
 //! system. Rows that rarely change are remembered with their versions, which the commit checks.
 
+mod restore;
 mod rows;
 mod scan;
 mod schema;
@@ -91,6 +92,8 @@ pub struct PostgresStore {
     reading: bool,
     conflicts: u32,
     away: Option<Away>,
+    /// While a ledger is taken in: its newest link so far.
+    importing: Option<Option<Link>>,
 }
 
 /// What happened to the session shows as this: decide again, on what is there now.
@@ -102,9 +105,14 @@ impl PostgresStore {
     /// # Errors
     /// The server is away, refuses us, has no schema of ours or another one, or another process has our number.
     pub fn open(options: Options) -> Result<Self, StoreFault> {
-        let runtime = runtime()?;
+        let mut store = Self::unopened(runtime()?, options);
+        store.reach()?;
+        Ok(store)
+    }
+
+    fn unopened(runtime: Runtime, options: Options) -> Self {
         let heads = options.gateway.heads();
-        let mut store = Self {
+        Self {
             runtime,
             options,
             session: None,
@@ -116,9 +124,8 @@ impl PostgresStore {
             reading: false,
             conflicts: 0,
             away: None,
-        };
-        store.reach()?;
-        Ok(store)
+            importing: None,
+        }
     }
 
     /// Has a session, or waits for one as long as may be.
@@ -182,7 +189,7 @@ impl PostgresStore {
         self.due = None;
         self.heads = heads;
         self.session = Some(session);
-        Ok(())
+        self.begin_beyond_restores()
     }
 
     fn session(&mut self) -> Result<(&mut Session, &Runtime), StoreFault> {
@@ -514,14 +521,11 @@ impl Store for PostgresStore {
     }
 
     fn import(&mut self, records: &[Record]) -> Result<(), StoreFault> {
-        self.begin()?;
-        self.append(records)
+        self.take_in(records)
     }
 
     fn import_done(&mut self) -> Result<(), StoreFault> {
-        // Everything is read anew, where our numbers stand first of all.
-        self.session = None;
-        self.reach()
+        self.taken_in()
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {

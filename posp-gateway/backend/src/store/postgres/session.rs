@@ -14,6 +14,8 @@ use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 
 /// First key of the advisory locks by which a gateway's number is held: `TLGE`.
 const LOCK_SPACE: i32 = 0x544C_4745;
+/// Second key of the lock that every gateway shares while it works, and that a restore has for itself.
+const LEDGER: i32 = -2;
 /// How long one connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long the server may take over one round trip, before the session counts as lost.
@@ -230,12 +232,22 @@ impl Session {
     /// The gateway's number is ours while this session lives. Once we have it, the session that had it before has ended, and with it whatever
     /// it was doing: what is in the tables is all there will be.
     fn hold(&self, runtime: &Runtime, gateway: GatewayNo) -> Result<(), StoreFault> {
+        let sql = format!("SELECT pg_try_advisory_lock_shared({LOCK_SPACE}, {LEDGER})::int");
+        if self.simple_int(runtime, &sql)? != Some(1) {
+            return Err(StoreFault::Away("a backup is being restored into it".to_owned()));
+        }
         let key = i32::from(gateway.number());
         let sql = format!("SELECT pg_try_advisory_lock({LOCK_SPACE}, {key})::int");
         match self.simple_int(runtime, &sql)? {
             Some(1) => Ok(()),
             _ => Err(StoreFault::InUse),
         }
+    }
+
+    /// Whether the whole ledger is ours: then no gateway works on it while this session lives.
+    pub(super) fn hold_all(&self, runtime: &Runtime) -> Result<bool, StoreFault> {
+        let sql = format!("SELECT pg_try_advisory_lock({LOCK_SPACE}, {LEDGER})::int");
+        Ok(self.simple_int(runtime, &sql)? == Some(1))
     }
 
     /// A server that was told to forget commits in a crash is told otherwise for our session.

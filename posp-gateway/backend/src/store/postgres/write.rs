@@ -177,6 +177,7 @@ impl PostgresStore {
 
     fn run(&mut self, steps: Vec<Step>, sets_limits: bool) -> Result<(), StoreFault> {
         let head = self.limits.as_ref().map(|(head, _)| *head).filter(|_| self.used_limits());
+        let importing = self.importing.is_some();
         let (session, runtime) = self.session()?;
         let mut asks = Vec::with_capacity(steps.len());
         if let Some(head) = &head {
@@ -201,6 +202,10 @@ impl PostgresStore {
                 params.push(&step.count);
             }
             asks.push(Ask { statement, params });
+        }
+        if importing {
+            // All of it is one transaction, which is open.
+            return session.ask(runtime, &asks).map(drop);
         }
         session.transact(runtime, &asks)
     }
