@@ -1,5 +1,5 @@
 //! Three gateway processes on one PostgreSQL, over the wire: terminals go from one to the other with purchases, loads, uploads, reversals and
-//! repeats, while gateways are killed and frozen, and while the server itself is stopped and killed. In the end every answer is in the books
+//! repeats, while gateways are killed and frozen, while the server itself is stopped and killed, and while its disks are full. In the end every answer is in the books
 //! once, as psql reads them, every chain is whole, and what is on the cards is what the float says.
 #![cfg(test)]
 
@@ -9,10 +9,16 @@ use console::Exit;
 use keys::KeyModule;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tests::acquirer::terminal_id;
+use tests::daemon::isolated;
 use tests::outlet::Outlet;
 use tests::postgres::{OWNER, SERVICE, Server, Stop, account, derived};
 use tests::program::{Program, Running, configure};
@@ -40,6 +46,10 @@ impl Acquirer {
     fn start() -> (Self, Vec<Wanderer>) {
         let server = Server::start(&[]);
         let database = server.empty();
+        Self::on(server, database)
+    }
+
+    fn on(server: Server, database: String) -> (Self, Vec<Wanderer>) {
         let root = tempfile::tempdir().unwrap();
         let first = Program::new(root.path(), &server, &database, 1);
         first.operate(&["init"]);
@@ -258,6 +268,82 @@ fn a_server_that_is_stopped_and_killed_under_three_gateways_loses_and_doubles_no
     });
     assert!(tills.iter().any(|till| till.lost + till.refused > 0), "nobody noticed that the server was away");
     acquirer.books_are_what_was_answered(&tills);
+}
+
+/// A disk of its own, which the server's account may write too.
+fn disk(folder: &Path, size: &str) {
+    fs::create_dir(folder).unwrap();
+    let option = format!("size={size},mode=1777");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tapline"]).arg(folder).status();
+    assert!(mounted.unwrap().success());
+}
+
+fn fill(folder: &Path) {
+    let mut filler = fs::File::create(folder.join("filler")).unwrap();
+    while filler.write_all(&[0; 4096]).is_ok() {}
+}
+
+fn make_room(folder: &Path) {
+    fs::remove_file(folder.join("filler")).unwrap();
+}
+
+#[test]
+fn full_disks_under_the_server_refuse_and_stop_it_and_the_books_are_what_was_answered() {
+    isolated("full_disks_under_the_server_refuse_and_stop_it_and_the_books_are_what_was_answered", || {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, books) = (folder.path().join("server"), folder.path().join("books"));
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        disk(&own, "160m");
+        disk(&books, "40m");
+        let place = own.to_str().unwrap();
+        let server = Server::start(&[
+            "--in",
+            place,
+            "-c",
+            "min_wal_size=32MB",
+            "-c",
+            "max_wal_size=32MB",
+            "-c",
+            "max_connections=20",
+        ]);
+        // The books on a disk of their own, and the write-ahead log on the server's.
+        let space = books.join("space");
+        server.sql("postgres", &format!("COPY (SELECT 1) TO PROGRAM 'mkdir -m 700 {}'", space.display()));
+        server.sql("postgres", &format!("CREATE TABLESPACE small LOCATION '{}'", space.display()));
+        server.sql("postgres", &format!("CREATE DATABASE books OWNER {OWNER} TABLESPACE small"));
+        let (mut acquirer, wanderers) = Acquirer::on(server, "books".to_owned());
+        let tills = acquirer.work(wanderers, |acquirer| {
+            std::thread::sleep(Duration::from_millis(800));
+            fill(&books);
+            let refused = (1..100).any(|n| {
+                let merchant = format!("M{n:014}");
+                let said =
+                    acquirer.programs[0].ask(&["merchant", "add", &merchant, "--name", &"Shop".repeat(9)]);
+                said.code() == "TL-1401"
+            });
+            assert!(refused, "operators are told that the disk is full");
+            std::thread::sleep(Duration::from_millis(800));
+            make_room(&books);
+            // Nobody starts anything anew.
+            std::thread::sleep(Duration::from_millis(800));
+
+            // Without room for its log the server stops itself, and cannot start until there is some.
+            fill(&own);
+            let log =
+                "SELECT pg_logical_emit_message(false, 'tapline', repeat('x', 100000)), pg_switch_wal()";
+            let stopped = (0..100).any(|_| !acquirer.server.psql("postgres", "books", log).status.success());
+            assert!(stopped, "the server has room for its log");
+            std::thread::sleep(Duration::from_millis(800));
+            let said = acquirer.programs[1].ask(&["audit"]);
+            assert_eq!((said.code(), said.exit), ("TL-2030", 69), "{}", said.text);
+            make_room(&own);
+            acquirer.server.stop(Stop::Fast);
+            acquirer.server.resume();
+            std::thread::sleep(Duration::from_millis(1_500));
+        });
+        assert!(tills.iter().all(|till| till.refused > 0), "a terminal never met a full disk");
+        acquirer.books_are_what_was_answered(&tills);
+    });
 }
 
 #[test]
