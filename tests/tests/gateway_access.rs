@@ -159,6 +159,35 @@ fn a_sign_in_with_a_wrong_mac_changes_nothing_and_an_old_one_cannot_be_played_ag
 }
 
 #[test]
+fn the_sign_in_says_what_was_seen_last_of_a_terminal_whose_numbers_may_have_fallen_back() {
+    use protocol::iso8583::typed::Original;
+    let acquirer = acquirer();
+    let mut terminal = acquirer.terminal(1);
+    let newest = |answer: &Received| {
+        let told: Option<Original> = answer.message().get().unwrap();
+        told.map(|told| (told.batch.0, told.trace.0))
+    };
+    let first = terminal.sign_in_frame(Stan(1));
+    let answer = terminal.ask(&first);
+    assert_eq!(newest(&answer), None, "a batch without a message");
+    terminal.take_keys(&answer);
+    for trace in [5, 700] {
+        let paid = terminal.ask(&terminal.purchase_frame(Stan(trace), 1, 100));
+        assert_eq!(paid.code(), ResponseCode::APPROVED);
+    }
+    // The newest sign-in again, as a terminal would make it whose journal is a copy from before: the same keys, and what came since.
+    let restored = terminal.ask(&first);
+    assert_eq!((restored.code(), newest(&restored)), (ResponseCode::APPROVED, Some((1, 700))));
+    let second = terminal.ask(&terminal.sign_in_frame(Stan(800)));
+    assert_eq!(newest(&second), Some((1, 700)));
+    terminal.take_keys(&second);
+    // And an older one: refused, with a MAC, naming the newest.
+    let older = terminal.ask(&first);
+    assert_eq!((older.code(), newest(&older)), (ResponseCode::DUPLICATE, Some((1, 800))));
+    assert!(older.message().has(FieldNo(64)));
+}
+
+#[test]
 fn the_key_before_is_good_until_the_first_message_under_the_new_one() {
     let acquirer = acquirer();
     let mut terminal = signed_in(&acquirer, 1);

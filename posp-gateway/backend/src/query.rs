@@ -7,7 +7,7 @@ use crate::audit;
 use crate::cards::load;
 use crate::report::{BatchReport, LineKind, Statement, StatementLine};
 use crate::store::{BatchRecord, CardId, CommitNo, Key, Merchant, Record, Scan, Store, StoreFault, Working};
-use protocol::ids::{BatchNo, IssuerId, MerchantId, TerminalId};
+use protocol::ids::{BatchNo, IssuerId, MerchantId, Stan, TerminalId};
 use protocol::money::Amount;
 use protocol::time::Wall;
 use std::ops::ControlFlow;
@@ -87,13 +87,31 @@ fn terminal<S: Store>(store: &mut S, id: TerminalId) -> Result<Report, StoreFaul
         return Err(StoreFault::Damaged { what: "a terminal's merchant is missing" });
     };
     let next = if terminal.newest.0 >= 999_999 { 1 } else { terminal.newest.0.saturating_add(1) };
+    let newest_trace = match terminal.open {
+        Some(open) => newest_trace(store, terminal.id, open)?,
+        None => None,
+    };
     Ok(Report::Terminal(TerminalReport {
         terminal: terminal.id,
         merchant: merchant.id,
         merchant_number: merchant.number,
         acquirer: terminal.acquirer,
         batch: terminal.open.unwrap_or(BatchNo(next)),
+        newest_trace,
     }))
+}
+
+/// The trace number of the newest message in this batch. A terminal that asks for less has an old journal.
+fn newest_trace<S: Store>(
+    store: &mut S,
+    terminal: TerminalId,
+    batch: BatchNo,
+) -> Result<Option<Stan>, StoreFault> {
+    let Some(Record::Batch(batch)) = store.get(&Key::Batch(terminal, batch))? else { return Ok(None) };
+    Ok(match store.get(&Key::Transaction(batch.last))? {
+        Some(Record::Transaction(newest)) => Some(newest.identity.trace),
+        _ => None,
+    })
 }
 
 fn batch_report(batch: BatchRecord) -> BatchReport {

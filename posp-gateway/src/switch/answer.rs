@@ -11,8 +11,8 @@ use protocol::iso8583::f58::{
 };
 use protocol::iso8583::frame::Requirement;
 use protocol::iso8583::typed::{
-    AmountMinor, AuthorisationCode, Balance, KeyField, LocalDate, MonthDay, PurseField, ResponseCode,
-    RetrievalReference, SettlementTotals, Sum, Totals,
+    AmountMinor, AuthorisationCode, Balance, KeyField, LocalDate, MonthDay, Original, PurseField,
+    ResponseCode, RetrievalReference, SettlementTotals, Sum, Totals,
 };
 use protocol::iso8583::{AES, Builder, FieldError, FieldNo, FrameError, Header, frame};
 use protocol::money::Amount;
@@ -56,6 +56,8 @@ pub(crate) struct Said<'a> {
     pub(crate) keys: Option<&'a SignInField>,
     /// 60.2, where the host states another than the terminal's.
     pub(crate) batch: Option<BatchNo>,
+    /// F61 of a sign-in: the newest message that is known of the terminal.
+    pub(crate) newest: Option<Original>,
 }
 
 impl<'a> Said<'a> {
@@ -69,6 +71,7 @@ impl<'a> Said<'a> {
             body: &AnswerBody::None,
             keys: None,
             batch: None,
+            newest: None,
         }
     }
 
@@ -82,6 +85,7 @@ impl<'a> Said<'a> {
             body: &answer.body,
             keys: None,
             batch: None,
+            newest: None,
         }
     }
 }
@@ -144,6 +148,7 @@ fn message(
     builder
         .put_some(purse.map(PurseField).as_ref())?
         .put_some(batch.as_ref())?
+        .put_some(said.newest.as_ref())?
         .put_some(said.keys.map(|field| KeyField(field)).as_ref())?;
     let terminal = &echo.terminal;
     if echo.seal == Seal::None {

@@ -18,7 +18,7 @@ use answer::Said;
 use backend::api::{ContentDigest, HostAnswer, HostBody, HostRequest, Identity, Report};
 use keys::KeyModule;
 use meaning::Refused;
-use protocol::iso8583::typed::{Batch, ManagementCode, ResponseCode};
+use protocol::iso8583::typed::{Batch, ManagementCode, Original, ResponseCode};
 use protocol::iso8583::{AES, FieldError, FieldNo, Frame, Message, Mti};
 use protocol::purse::Moment;
 use protocol::time::Now;
@@ -177,17 +177,14 @@ impl Switch {
             }
             Ok(true) => echo.seal = Seal::SignIn,
         }
-        let id = SignInId { batch: batch.batch, trace: echo.trace, digest: digest(message) };
+        let id = SignInId { batch: batch.batch, trace: echo.trace, digest: digest(message), mac };
         match self.sessions.seen(&echo.terminal, id) {
-            Seen::Newest(batch, field) => {
-                let said = Said {
-                    keys: Some(&field),
-                    batch: Some(batch),
-                    ..Said::code(ResponseCode::APPROVED, local(now))
-                };
+            Seen::Older(batch, trace) => {
+                tracing::warn!(terminal = %echo.terminal, trace = echo.trace.0, newest = trace.0, "an old sign-in again");
+                let newest = Some(Original::new(batch, trace, None));
+                let said = Said { newest, ..Said::code(ResponseCode::DUPLICATE, local(now)) };
                 Ok(Verdict::Answered(answer::write(self.seals(), &echo, &said, out)?))
             }
-            Seen::Older => self.now(&echo, ResponseCode::DUPLICATE, now, out),
             Seen::New => {
                 let question = Question::SignIn(Pending { id, merchant });
                 Ok(Verdict::Ask(Box::new(Ask { echo, question })))
@@ -306,6 +303,7 @@ impl Switch {
         let said = Said {
             keys: Some(&field),
             batch: Some(terminal.batch),
+            newest: terminal.newest_trace.map(|trace| Original::new(terminal.batch, trace, None)),
             ..Said::code(ResponseCode::APPROVED, local(now))
         };
         answer::write(self.seals(), echo, &said, out)

@@ -43,6 +43,8 @@ pub(crate) struct SignInId {
     pub(crate) batch: BatchNo,
     pub(crate) trace: Stan,
     pub(crate) digest: ContentDigest,
+    /// Its MAC: under a renewed master key the same words are another sign-in.
+    pub(crate) mac: [u8; 8],
 }
 
 /// What a signed-in terminal works as.
@@ -63,12 +65,10 @@ pub(crate) enum MacVerdict {
 
 /// What a sign-in with this identity is.
 pub(crate) enum Seen {
-    /// New.
+    /// New, or the newest, sent again: that is answered with the same keys, and with what is known by now.
     New,
-    /// The newest, sent again: the same keys.
-    Newest(BatchNo, Box<SignInField>),
-    /// An older one.
-    Older,
+    /// An older one; the batch and the trace number of the newest.
+    Older(BatchNo, Stan),
 }
 
 /// All terminals that have signed in since the start.
@@ -140,15 +140,15 @@ impl Sessions {
     pub(crate) fn seen(&self, terminal: &TerminalId, id: SignInId) -> Seen {
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
         match map.get(terminal) {
-            Some(session) if session.newest.0 == id && session.active => {
-                Seen::Newest(session.newest.1, session.newest.2.clone())
+            Some(session) if session.newest.0 == id && session.active => Seen::New,
+            Some(session) if session.newest.0 == id || session.older.contains(&id) => {
+                Seen::Older(session.newest.1, session.newest.0.trace)
             }
-            Some(session) if session.newest.0 == id || session.older.contains(&id) => Seen::Older,
             _ => Seen::New,
         }
     }
 
-    /// Gives the terminal fresh keys.
+    /// Gives the terminal fresh keys; the newest sign-in, sent again, gets its own.
     pub(crate) fn sign_in(
         &self,
         keys: &dyn KeyModule,
@@ -158,6 +158,9 @@ impl Sessions {
     ) -> Result<Box<SignInField>, KeyError> {
         // Under the lock, so that two sign-ins at once leave the keys and the session of the same one.
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = map.get(&report.terminal).filter(|it| it.newest.0 == id && it.active) {
+            return Ok(session.newest.2.clone());
+        }
         let field = Box::new(keys.sign_in(&report.terminal)?);
         let before = map.remove(&report.terminal);
         let grace = before.as_ref().is_some_and(|session| session.active);

@@ -10,6 +10,7 @@
 //! any other answer without MAC ends the request as unanswered.
 
 mod compose;
+mod restored;
 
 pub use compose::WireError;
 
@@ -35,7 +36,7 @@ use protocol::working_keys::AesWorkingKeys;
 pub const OUTSTANDING_MAX: usize = 8;
 /// Most requests that wait to be sent.
 pub const QUEUED_MAX: usize = 64;
-/// Times one request is sent because the host did not take its MAC.
+/// Times one request is sent because the host did not take its MAC or its number.
 const SENDS_MAX: u8 = 2;
 /// First wait before a connection is tried again, milliseconds; it doubles up to [`BACKOFF_MS_MAX`], and half of it is
 /// jitter, so that a gateway that comes back is not met by all terminals at once.
@@ -135,6 +136,8 @@ pub struct HostReply {
     pub batch: BatchNo,
     /// Field 12.
     pub time: Option<CardTime>,
+    /// Field 61 of a sign-in: the newest trace number that the host has seen of this terminal.
+    pub newest: Option<Stan>,
 }
 
 /// Why a request has no answer. Whether the host got it is not known.
@@ -190,6 +193,9 @@ pub enum Output {
     Close,
     /// Store that this batch is the open one, before anything else is asked.
     Batch(BatchNo),
+    /// Store that trace numbers up to this one may have been used, before anything else is asked: the host has seen some that the journal
+    /// does not know of.
+    Traces(Stan),
     /// A request has its answer.
     Answered(Ticket, HostReply),
     /// A request has ended without an answer.
@@ -498,6 +504,13 @@ impl HostSession {
             self.queued.push_front(request);
             return;
         }
+        let decided = !answer.authentic || answer.reply.reference.is_some();
+        if self.is_taken_number(&request, code, decided)
+            && let Some(numbers) = self.take_numbers()
+        {
+            self.queued.push_front(Request { numbers, ..request });
+            return;
+        }
         self.output.push_back(if answer.authentic {
             Output::Answered(request.ticket, answer.reply)
         } else {
@@ -515,11 +528,16 @@ impl HostSession {
                 self.keys = Some(MacKey::Aes(keys.mac.clone()));
                 self.failures = 0;
                 self.adopt_batch(answer.reply.batch);
+                answer.reply.newest.map(|newest| self.move_behind(newest));
                 let asked = self.queued.iter().filter(|request| request.ask == Ask::SignIn);
                 let answers = asked.map(|request| Output::Answered(request.ticket, answer.reply.clone()));
                 self.output.extend(answers);
                 self.queued.retain(|request| request.ask != Ask::SignIn);
             }
+            // The host has seen a sign-in under this number: the next one is behind it.
+            _ if answer.authentic
+                && answer.reply.code == ResponseCode::DUPLICATE
+                && answer.reply.newest.is_some_and(|newest| self.move_behind(newest)) => {}
             _ => {
                 self.fail_queued(NoReply::Refused(answer.reply.code));
                 self.close(now);

@@ -288,6 +288,8 @@ impl Outbox {
             },
             Due::Confirmation(load) => match reply.code {
                 code if is_transient(code) => Verdict::default(),
+                // Not about the load: its number was another message's.
+                ResponseCode::DUPLICATE if reply.reference.is_none() => Verdict::still_due(reply.code),
                 code => {
                     let attention = (!code.is_approved()).then_some(code);
                     Verdict { attention, ..Verdict::of(*load, LoadState::Confirmed { code }) }

@@ -143,13 +143,13 @@ impl Line {
                     Output::Connect if !self.connect(clock) => failures += 1,
                     Output::Send(frame) => self.send(&frame, clock),
                     Output::Close => self.wire = None,
-                    Output::Batch(batch) => {
-                        let stored = journal.commit(&Batch::of(JournalEntry::Batch(batch), clock.now().wall));
-                        if let Err(fault) = stored {
-                            self.wire = None;
-                            self.broken = Some(fault.clone());
-                            return Err(fault.into());
-                        }
+                    Output::Batch(batch) => self.keep(JournalEntry::Batch(batch), journal, clock)?,
+                    Output::Traces(last) => {
+                        tracing::warn!(
+                            trace = last.0,
+                            "the gateway has seen trace numbers that this journal does not know: it is an old copy, or a new one"
+                        );
+                        self.keep(JournalEntry::Traces(last), journal, clock)?;
                     }
                     // The end of a request that somebody gave up.
                     Output::Connect | Output::Answered(..) | Output::Unanswered(..) => {}
@@ -160,6 +160,15 @@ impl Line {
             }
             self.wait(clock);
         }
+    }
+
+    /// Makes durable what the session relies on from now on; if it cannot be, nothing more is asked.
+    fn keep(&mut self, entry: JournalEntry, journal: &mut Journal, clock: &dyn Clock) -> Result<(), Lost> {
+        journal.commit(&Batch::of(entry, clock.now().wall)).map(|_| ()).map_err(|fault| {
+            self.wire = None;
+            self.broken = Some(fault.clone());
+            fault.into()
+        })
     }
 
     /// Whether a connection is open now.

@@ -6,7 +6,7 @@ use crate::accounts::{AccountId, TransferSeq};
 use crate::report::{AuditReport, BatchReport, Statement};
 use crate::store::{CommitNo, DenyVersion, Link, OfflineRecord};
 use protocol::ids::{
-    Asn, BatchNo, IssuerId, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, TermSeq, TerminalId,
+    Asn, BatchNo, IssuerId, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, Stan, TermSeq, TerminalId,
 };
 use protocol::money::{Amount, CardAmount, Currency};
 use protocol::time::Wall;
@@ -172,6 +172,8 @@ pub struct TerminalReport {
     pub acquirer: AcquirerId,
     /// The batch it must use: the open one, or the one to open next.
     pub batch: BatchNo,
+    /// The trace number of the newest message that was decided in it.
+    pub newest_trace: Option<Stan>,
 }
 
 /// A card as the backend believes it to be.

@@ -51,6 +51,7 @@ fn reply(code: ResponseCode) -> HostReply {
         differences: None,
         batch: FIRST_BATCH,
         time: None,
+        newest: None,
     }
 }
 

@@ -208,6 +208,7 @@ fn reply(message: &Message<'_>) -> Result<HostReply, WireError> {
         differences: tagged(BatchDifferences::TAG).map(|field| differences(field.0)).transpose()?,
         batch: message.need::<Batch>()?.batch,
         time: message.get::<CardTime>()?,
+        newest: message.get::<Original>()?.map(|newest| newest.trace),
     })
 }
 

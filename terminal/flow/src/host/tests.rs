@@ -4,7 +4,7 @@ use super::*;
 use crate::record::CardId;
 use protocol::ids::{Asn, IssuerId, KeyIndex, KeyVersion, OnlineCounter, SamTerminal};
 use protocol::iso8583::frame::{MAX_FRAME, write};
-use protocol::iso8583::typed::{AmountMinor, Batch, ProcessingCode, PurseField};
+use protocol::iso8583::typed::{AmountMinor, Batch, Original, ProcessingCode, PurseField};
 use protocol::iso8583::{AES, Builder, FieldNo, Frame, FrameError, HeaderRule, Message, Mti};
 use protocol::money::CardAmount;
 use protocol::purse::{CardRandom, PurseMac, Suite};
@@ -51,11 +51,15 @@ fn intent(trace: u32) -> LoadIntent {
 struct Host {
     mac: [u8; 16],
     sign_ins: u32,
+    /// The newest trace number that it has seen, told with a sign-in.
+    newest: Option<Stan>,
+    /// It names what it decided.
+    names: bool,
 }
 
 impl Host {
     const fn new() -> Self {
-        Self { mac: [0x22; 16], sign_ins: 0 }
+        Self { mac: [0x22; 16], sign_ins: 0, newest: None, names: true }
     }
 
     /// Answers one frame as a host that says yes; `code` replaces the 00.
@@ -74,13 +78,17 @@ impl Host {
             reply.put_some(message.get::<ProcessingCode>().unwrap().as_ref()).unwrap();
             reply.put_some(message.get::<AmountMinor>().unwrap().as_ref()).unwrap();
             reply.put(&message.need::<Stan>().unwrap()).unwrap();
-            reply.put(&RetrievalReference::from_bytes(*b"000000000042").unwrap()).unwrap();
+            let reference = RetrievalReference::from_bytes(*b"000000000042").unwrap();
+            reply.put_some(self.names.then_some(&reference)).unwrap();
             reply.put(&code).unwrap();
             reply.put(&message.need::<TerminalId>().unwrap()).unwrap();
             reply.put(&message.need::<MerchantId>().unwrap()).unwrap();
             self.purse(&message, &mut reply);
             let batch = message.need::<Batch>().unwrap();
             reply.put(&Batch { batch: BATCH, ..batch }).unwrap();
+            if let Some(newest) = self.newest.filter(|_| sign_in) {
+                reply.put(&Original::new(BATCH, newest, None)).unwrap();
+            }
             if sign_in && code.is_approved() {
                 self.sign_ins += 1;
                 self.keys(&mut reply);
@@ -301,4 +309,103 @@ proptest::proptest! {
         while session.poll().is_some() {}
         proptest::prop_assert!(session.outstanding.is_empty());
     }
+}
+
+/// The trace number of a frame that was sent.
+fn trace_of(frame: &[u8]) -> Stan {
+    let (body, _) = split(frame).unwrap().unwrap();
+    let frame = Frame::parse(body, HeaderRule::Present).unwrap();
+    Message::parse(&AES, frame.message).unwrap().need().unwrap()
+}
+
+/// A session whose numbers are `used < n <= used + 50`, its sign-in sent behind a request that waits, and the ticket of that.
+fn signing_in(used: u32) -> (HostSession, Ticket, Vec<u8>) {
+    let (tmk, last) = (Secret::new(TMK), Stan(used + 50));
+    let mut session = HostSession::new(config(), tmk, BATCH, Stan(used), last, 42);
+    let ticket = session.ask(Ask::Records(Vec::new()), now(0));
+    assert_eq!(session.poll(), Some(Output::Connect));
+    session.handle(Input::Connected, now(0));
+    let sign_in = sent(&mut session);
+    (session, ticket, sign_in)
+}
+
+#[test]
+fn numbers_that_fell_back_go_on_behind_what_the_host_has_seen() {
+    // What the journal says, what the host has seen, and the number that follows; `None`: nothing has fallen back.
+    let cases = [
+        (0, 812, Some(913)),
+        (100, 812, Some(913)),
+        (0, 499_999, Some(500_100)),
+        (999_000, 300, Some(401)),
+        (999_700, 999_850, Some(1)),
+        (300, 301, None),
+        (300, 300, None),
+        (300, 12, None),
+        // The host's newest is before the numbers began again at 1.
+        (0, 999_990, None),
+    ];
+    for (used, newest, next) in cases {
+        let mut host = Host { newest: Some(Stan(newest)), ..Host::new() };
+        let (mut session, _, sign_in) = signing_in(used);
+        session.handle(Input::Received(&host.answer(&sign_in, ResponseCode::APPROVED, true)), now(1));
+        if let Some(next) = next {
+            let stored = session.poll();
+            assert_eq!(stored, Some(Output::Traces(Stan(next + 99))), "durable before one of them is used");
+        }
+        // The request has taken the first number, the sign-in the second.
+        let expected = next.unwrap_or(used + 1);
+        assert_eq!(
+            trace_of(&sent(&mut session)),
+            Stan(expected),
+            "{used} at the terminal, {newest} at the host"
+        );
+    }
+}
+
+#[test]
+fn a_sign_in_under_a_number_that_the_host_has_seen_is_made_again_behind_it() {
+    let mut host = Host { newest: Some(Stan(40)), ..Host::new() };
+    let (mut session, _, sign_in) = signing_in(0);
+    session.handle(Input::Received(&host.answer(&sign_in, ResponseCode::DUPLICATE, true)), now(1));
+    assert_eq!(session.poll(), Some(Output::Traces(Stan(240))));
+    let again = sent(&mut session);
+    assert!(trace_of(&again) > Stan(140), "{:?}", trace_of(&again));
+    session.handle(Input::Received(&host.answer(&again, ResponseCode::APPROVED, true)), now(2));
+    assert_eq!(trace_of(&sent(&mut session)), Stan(141), "what waited goes with a number of its own");
+    assert!(session.is_signed_in());
+
+    // Anybody can say 94 without a MAC: then nothing moves, and a person is told.
+    let (mut session, ticket, sign_in) = signing_in(0);
+    session.handle(Input::Received(&host.answer(&sign_in, ResponseCode::DUPLICATE, false)), now(1));
+    let refused = NoReply::Refused(ResponseCode::DUPLICATE);
+    assert_eq!(session.poll(), Some(Output::Unanswered(ticket, refused)));
+}
+
+#[test]
+fn a_message_whose_number_is_anothers_takes_a_new_one_and_a_load_does_not() {
+    let mut host = Host::new();
+    let mut session = ready(&mut host);
+    host.names = false;
+    let ticket = session.ask(Ask::Records(Vec::new()), now(3));
+    let first = sent(&mut session);
+    session.handle(Input::Received(&host.answer(&first, ResponseCode::DUPLICATE, true)), now(4));
+    let second = sent(&mut session);
+    assert!(trace_of(&second) > trace_of(&first));
+    session.handle(Input::Received(&host.answer(&second, ResponseCode::DUPLICATE, true)), now(5));
+    let told = session.poll();
+    assert!(
+        matches!(&told, Some(Output::Answered(t, it)) if *t == ticket && it.code == ResponseCode::DUPLICATE)
+    );
+
+    // A load's number is in the journal: it is not asked for under another.
+    let load = session.ask(Ask::Load(intent(40)), now(6));
+    let frame = sent(&mut session);
+    session.handle(Input::Received(&host.answer(&frame, ResponseCode::DUPLICATE, true)), now(7));
+    assert!(matches!(session.poll(), Some(Output::Answered(t, _)) if t == load));
+    // What the host decided stays decided.
+    host.names = true;
+    let decided = session.ask(Ask::Records(Vec::new()), now(8));
+    let frame = sent(&mut session);
+    session.handle(Input::Received(&host.answer(&frame, ResponseCode::DUPLICATE, true)), now(9));
+    assert!(matches!(session.poll(), Some(Output::Answered(t, _)) if t == decided));
 }

@@ -71,6 +71,7 @@ fn reply(code: ResponseCode) -> HostReply {
         differences: None,
         batch: FIRST_BATCH,
         time: None,
+        newest: None,
     }
 }
 
@@ -242,4 +243,19 @@ fn a_new_batch_starts_its_totals_at_zero_and_traces_go_on() {
     assert_eq!(outbox.next_traces(), (Stan(100), Stan(200)));
     entries.push(JournalEntry::Traces(Stan(999_950)));
     assert_eq!(fold(&entries).next_traces(), (Stan(0), Stan(100)));
+}
+
+#[test]
+fn a_confirmation_whose_number_was_another_messages_is_not_taken_for_answered() {
+    let states = [answered(), LoadState::CreditSent, LoadState::Credited { tac: TAC }];
+    let mut entries = vec![JournalEntry::Load(load())];
+    entries.extend(states.map(|state| JournalEntry::LoadState { load: RecordId(1), state }));
+    let outbox = fold(&entries);
+    let due = outbox.next(None, false).unwrap();
+    assert_eq!(due, Due::Confirmation(RecordId(1)));
+    let verdict = outbox.answered(&due, &HostReply { reference: None, ..reply(ResponseCode::DUPLICATE) });
+    assert_eq!(verdict, Verdict { entries: vec![], attention: Some(ResponseCode::DUPLICATE) });
+    let reference = RetrievalReference::from_bytes(*b"000000000042");
+    let decided = outbox.answered(&due, &HostReply { reference, ..reply(ResponseCode::DUPLICATE) });
+    assert_eq!(decided.entries.len(), 1, "what the host decided about the load itself is its end");
 }
