@@ -490,6 +490,7 @@ fn sign_in(switch: &Switch, terminal: &TestTerminal, trace: u32) -> Received {
         merchant_number: backend::accounts::chart::MerchantNumber(1),
         acquirer: ACQUIRER,
         batch: BatchNo(1),
+        newest_trace: None,
     });
     let length = switch.registered(&ask.echo, &pending, &report, &clock().now(), &mut out).unwrap();
     received(&out, length)

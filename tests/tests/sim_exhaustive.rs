@@ -182,7 +182,7 @@ fn day(
         Act::Errand(errand) => {
             (errand.line, errand.gateway, errand.faults) = (line.to_vec(), gateway.to_vec(), faults.to_vec());
         }
-        Act::Copy { .. } => {}
+        Act::Copy { .. } | Act::Disk { .. } => {}
     }
     acts
 }

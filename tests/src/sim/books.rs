@@ -5,8 +5,9 @@ use backend::accounts::chart::Book;
 use backend::accounts::{AccountId, Hold, HoldState, TransactionSeq, Transfer, TransferKind};
 use backend::api::{Alert, ItemKey};
 use backend::store::{
-    BatchRecord, Issuer, Key, Load, Merchant, OfflineRecord, Record, Scan, Store, Transaction,
+    BatchRecord, Card, Issuer, Key, Load, Merchant, OfflineRecord, Record, Scan, Store, Transaction,
 };
+use flow::record::CardId;
 use protocol::ids::{BatchNo, IssuerId, MerchantId, SamTerminal, TermSeq, TerminalId};
 use protocol::money::Currency;
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub struct Books {
     pub holds: Vec<Hold>,
     /// By terminal and number.
     pub batches: BTreeMap<(TerminalId, BatchNo), BatchRecord>,
+    /// What is believed about each card.
+    pub cards: Vec<Card>,
     /// By id.
     pub issuers: BTreeMap<IssuerId, Issuer>,
     /// By field 42.
@@ -50,6 +53,7 @@ impl Books {
             Scan::Loads,
             Scan::Holds,
             Scan::Issuers,
+            Scan::Cards,
             Scan::Alerts,
         ] {
             let mut take = |record| {
@@ -86,10 +90,17 @@ impl Books {
             }
             Record::Load(load) => self.loads.push(load),
             Record::Hold(hold) => self.holds.push(hold),
+            Record::Card(card) => self.cards.push(card),
             Record::Issuer(issuer) => drop(self.issuers.insert(issuer.id, issuer)),
             Record::Alert(_, alert) => self.alerts.push(alert),
             _ => {}
         }
+    }
+
+    /// What is believed about this card.
+    #[must_use]
+    pub fn card(&self, id: CardId) -> Option<&Card> {
+        self.cards.iter().find(|card| (card.id.issuer, card.id.asn) == (id.issuer, id.asn))
     }
 
     /// What was posted to an account less what was posted from it, from the transfers.

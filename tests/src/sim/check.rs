@@ -13,8 +13,10 @@
 //! - what the till told people at the end of a visit is what happened.
 
 mod loads;
+pub(crate) mod lost;
 pub mod money;
 
+use super::images::Entries;
 use super::slot::{CardCredit, CardDebit};
 pub use super::violation::Violation;
 use flow::outcome::{Certainty, Doubt, Outcome};
@@ -81,7 +83,9 @@ pub struct TerminalBook<'a> {
     /// Its SAM cannot check proofs.
     pub foreign_sam: bool,
     /// Its journal.
-    pub entries: Vec<(RecordId, &'a JournalEntry)>,
+    pub entries: Entries<'a>,
+    /// Journals of it that gave way to an old one or to an empty one, as they were then, oldest first.
+    pub past: Vec<Entries<'a>>,
     /// Sequence numbers that its SAM gave, in order, also those whose answer was lost.
     pub sam_given: &'a [TermSeq],
 }
@@ -130,11 +134,14 @@ fn check_sequence(book: &TerminalBook<'_>, found: &mut Vec<Violation>) {
         }
     }
     let mut given: BTreeSet<TermSeq> = book.sam_given.iter().copied().collect();
-    for (_, entry) in &book.entries {
-        if let JournalEntry::Intent(intent) = entry
-            && !given.remove(&intent.term_seq)
-        {
-            found.push(Violation::SequenceInvented(book.number, intent.term_seq));
+    let own = book.entries.iter().filter_map(|(_, entry)| match entry {
+        JournalEntry::Intent(intent) => Some(intent.term_seq),
+        _ => None,
+    });
+    let lost = lost::records(book, &mut Vec::new());
+    for seq in own.chain(lost.iter().map(|(_, intent, _)| intent.term_seq)) {
+        if !given.remove(&seq) {
+            found.push(Violation::SequenceInvented(book.number, seq));
         }
     }
 }
@@ -144,6 +151,8 @@ fn check_sequence(book: &TerminalBook<'_>, found: &mut Vec<Violation>) {
 struct Sums {
     booked: i64,
     in_doubt: i64,
+    /// Only journals that were overwritten know of it.
+    lost: i64,
 }
 
 /// Whether the card made the debit that this record intended.
@@ -212,6 +221,7 @@ pub fn check(cards: &[CardBook<'_>], terminals: &[TerminalBook<'_>]) -> Vec<Viol
                 found.push(Violation::BookedTwice(card.id, intent.counter));
             }
         }
+        lost::check(book, cards, &mut sums, &mut claimed, &mut found);
     }
     for card in cards {
         let sums = sums.remove(&card.id).unwrap_or_default();
@@ -236,7 +246,7 @@ fn check_card(card: &CardBook<'_>, sums: &Sums, claimed: &BTreeSet<Claimed>, fou
     }
     let lost = card.lost();
     let debited = card.debits().map(|debit| i64::from(debit.amount.0)).sum();
-    let (booked, in_doubt) = (sums.booked, sums.in_doubt);
+    let (booked, in_doubt) = (sums.booked, sums.in_doubt + sums.lost);
     if lost != debited || lost != booked + in_doubt {
         found.push(Violation::MoneyLost { card: card.id, lost, debited, booked, in_doubt });
     }

@@ -71,6 +71,19 @@ pub const ERRANDS: [&str; 7] = [
     "confirmation",
     "lying settlement",
 ];
+/// What a terminal's old journal does not know, or what follows from it.
+pub const OLD_JOURNALS: [&str; 10] = [
+    "batch closed since",
+    "payment made since",
+    "load made since",
+    "load confirmed since",
+    "load reversed since",
+    "open debit done since",
+    "open debit void since",
+    "record answered since",
+    "trace numbers used since",
+    "trace numbers moved on",
+];
 /// How a visit ends.
 pub const ENDS: [&str; 22] = [
     "approved",
@@ -189,6 +202,9 @@ fn required() -> Vec<Point> {
     cross(&["load"], &loads);
     let copies = ["memory read out", "old memory written back", "memory written into another chip"];
     cross(&["card"], &copies);
+    cross(&["disk"], &["image taken", "restored from an old image", "replaced by an empty one"]);
+    cross(&["old journal"], &OLD_JOURNALS);
+    cross(&["debit of a lost journal"], &["never made", "booked", "listed as missing"]);
     cross(&["books"], &["compared"]);
     cross(&["end"], &ENDS);
     let resolved = ["done", "void", "unverified", "MAC2 wrong", "SAM lost", "no proof", "rolled back"];

@@ -354,6 +354,13 @@ fn drive(world: &mut World, terminal: usize) {
                     return broken(world, terminal);
                 }
             }
+            Some(Output::Traces(last)) => {
+                world.coverage.reached("old journal", "trace numbers moved on");
+                world.tell(|| format!("    {} moves its trace numbers on.", till_name(terminal)));
+                if store(world, terminal, vec![JournalEntry::Traces(last)]).is_none() {
+                    return broken(world, terminal);
+                }
+            }
             Some(Output::Answered(ticket, reply)) => answered(world, terminal, ticket, Ok(reply)),
             Some(Output::Unanswered(ticket, why)) => answered(world, terminal, ticket, Err(why)),
         }

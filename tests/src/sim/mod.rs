@@ -9,6 +9,7 @@
 //! | [`desk`], [`mod@line`] | a terminal's line and errands; frames on their way, and to which gateway |
 //! | [`acquirer`], [`gateway`], [`disk`] | the acquirer: gateways that live and die, on one database |
 //! | [`slot`], [`store`] | a chip with its power; a journal that forgets what was not synced |
+//! | [`images`] | a terminal's disk restored from an old image, or replaced |
 //! | [`quiet`] | the end: nothing goes wrong any more, everything is uploaded and settled |
 //! | [`check`], [`books`], [`answers`] | what must be true: of cards and journals, of the backend's books, of what was promised |
 //! | [`coverage`] | what was hit; a fault point never hit is a failure |
@@ -27,6 +28,7 @@ pub mod coverage;
 pub mod desk;
 pub mod disk;
 pub mod gateway;
+pub mod images;
 pub mod line;
 pub mod plan;
 pub mod quiet;

@@ -52,6 +52,26 @@ pub enum Act {
         /// What.
         what: Copying,
     },
+    /// Somebody is at a terminal's disk.
+    Disk {
+        /// Which terminal.
+        terminal: usize,
+        /// Milliseconds since the act before.
+        after_ms: u64,
+        /// What.
+        what: Imaging,
+    },
+}
+
+/// What somebody does to a terminal's disk. Its SAM, the cards and the gateway go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imaging {
+    /// Takes an image of it, for later.
+    Keep,
+    /// Writes the image back: the journal is an old one.
+    Restore,
+    /// Puts an empty one in, or the SAM into a new device.
+    Replace,
 }
 
 /// What somebody with the right tools does to a card's memory. Indices beyond the plan's cards are the clones, in the order in which
@@ -374,7 +394,7 @@ impl Plan {
         let of_act = |act: &Act| match act {
             Act::Visit(visit) => visit.fault_count(),
             Act::Errand(errand) => errand.faults.len() + errand.line.len() + errand.gateway.len(),
-            Act::Copy { .. } => 1,
+            Act::Copy { .. } | Act::Disk { .. } => 1,
         };
         self.acts.iter().map(of_act).sum()
     }

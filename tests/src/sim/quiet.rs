@@ -3,7 +3,7 @@
 
 use super::answers;
 use super::books::Books;
-use super::check::{Violation, money, still_open};
+use super::check::{Violation, lost, money, still_open};
 use super::desk;
 use super::plan::{Presence, Task, Visit, Want};
 use super::till;
@@ -13,11 +13,14 @@ use backend::report::AuditException;
 use flow::record::{JournalEntry, LoadState};
 use protocol::iso8583::typed::ResponseCode;
 use protocol::money::CardAmount;
+use protocol::time::{Now, Wall};
 
 /// Longer than any session waits for anything.
 const ENOUGH_MS: u64 = 600_000;
 /// How often what is under way may take that long.
 const ROUNDS_MAX: usize = 8;
+/// Between the end of a history and the day on which a person is told of debits that are missing.
+const LATER_MS: i64 = 400 * 86_400_000;
 /// How often uncertain records are looked at: a chain of them is decided from its newest end.
 const RESOLVE_ROUNDS: usize = 12;
 
@@ -119,6 +122,8 @@ impl World {
             return self.violated(Violation::Backend("no audit".into()));
         };
         let found = self.hold_against(&books, &audit);
+        let fates = lost::fates(&self.card_books(), &self.terminal_books(), &books);
+        fates.into_iter().for_each(|fate| self.coverage.reached("debit of a lost journal", fate));
         self.coverage.reached("books", "compared");
         found.into_iter().for_each(|violation| self.violated(violation));
         self.count_loads();
@@ -130,6 +135,10 @@ impl World {
             let now = self.now();
             self.acquirer.admin(AdminRequest::ResolveUncertain { wait_ms: 0 }, now);
         }
+        // Long after, whatever the gateway's clock did when the gap was seen.
+        let now = self.now();
+        let later = Now { wall: Wall(now.wall.0.saturating_add(LATER_MS)), ..now };
+        self.acquirer.admin(AdminRequest::TellGaps { wait_ms: 0 }, later);
         let merchants: Vec<_> = (0..self.terminals.len()).map(merchant_id).collect();
         let Ok(Report::Audit(report)) = self.acquirer.engine().query(&Query::Audit) else { return None };
         let books = Books::read(&mut self.acquirer.books(), &merchants);

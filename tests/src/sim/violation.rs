@@ -16,7 +16,7 @@ pub enum Violation {
         debited: i64,
         /// Σ records booked as done.
         booked: i64,
-        /// Σ open or uncertain records whose debit is on the card.
+        /// Σ open or uncertain records whose debit is on the card, and of those in journals that were overwritten.
         in_doubt: i64,
     },
     /// A debit on a card that no terminal's journal intended.
@@ -70,6 +70,8 @@ pub enum Violation {
     Batch(String),
     /// Something still waits although nothing goes wrong any more.
     StillWaits(SamTerminal, String),
+    /// A debit that is not booked, and that nobody is told of.
+    Unlisted(CardId, String),
     /// Anything else that is wrong at the backend.
     Backend(String),
 }
@@ -129,6 +131,7 @@ impl std::fmt::Display for Violation {
             Self::Promise(what) => write!(f, "promised and not kept: {what}"),
             Self::Batch(what) => write!(f, "batch: {what}"),
             Self::StillWaits(terminal, what) => write!(f, "terminal {terminal}: {what}"),
+            Self::Unlisted(card, what) => write!(f, "card {}: {what}", card.asn),
             Self::Backend(what) => write!(f, "backend: {what}"),
         }
     }

@@ -4,6 +4,7 @@ use super::acquirer::{Acquirer, Opening};
 use super::check::{CardBook, Life, TerminalBook, Violation, check};
 use super::coverage::Coverage;
 use super::desk::{self, Desk};
+use super::images::Images;
 use super::line::{Happening, Line};
 use super::plan::{Act, CardPlan, Copying, Plan, TerminalPlan};
 use super::slot::{CardCredit, CardDebit, Chip, Picture};
@@ -204,6 +205,8 @@ pub struct SimTerminal {
     pub sam_given: Vec<TermSeq>,
     /// Its journal.
     pub journal: CrashStore,
+    /// An image of its disk, journals that gave way to another, and what the checker keeps of them.
+    pub images: Images,
     /// Who its SAM is; unknown after a start until it is asked.
     pub identity: Option<SamIdentity>,
     /// It is in the middle of a visit.
@@ -232,6 +235,7 @@ impl SimTerminal {
             sam,
             sam_given: Vec::new(),
             journal: CrashStore::with_traces_used(plan.traces_used),
+            images: Images::default(),
             identity: None,
             busy: false,
             dying: false,
@@ -257,6 +261,7 @@ impl SimTerminal {
             number: self.number,
             foreign_sam: self.foreign_sam,
             entries: self.journal.entries().collect(),
+            past: self.images.past(),
             sam_given: &self.sam_given,
         }
     }
@@ -364,6 +369,10 @@ impl World {
             Act::Copy { after_ms, what } => {
                 self.pass_ms(*after_ms);
                 self.copy(*what);
+            }
+            Act::Disk { terminal, after_ms, what } => {
+                self.pass_ms(*after_ms);
+                self.disk(*terminal, *what);
             }
         }
     }

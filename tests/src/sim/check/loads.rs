@@ -1,6 +1,7 @@
 //! Loads: what journals say became of them, against what the cards were credited.
 
 use super::{CardBook, TerminalBook, Violation};
+use crate::sim::images::Entries;
 use crate::sim::slot::CardCredit;
 use flow::outcome::LoadReceipt;
 use flow::record::{JournalEntry, LoadIntent, LoadState, RecordId};
@@ -23,8 +24,12 @@ pub(crate) struct Story<'a> {
 
 /// The loads of a journal.
 pub(crate) fn stories<'a>(book: &TerminalBook<'a>) -> Vec<Story<'a>> {
+    stories_of(&book.entries)
+}
+
+fn stories_of<'a>(entries: &Entries<'a>) -> Vec<Story<'a>> {
     let mut stories: BTreeMap<RecordId, Story<'_>> = BTreeMap::new();
-    for (id, entry) in &book.entries {
+    for (id, entry) in entries {
         match entry {
             JournalEntry::Load(intent) => {
                 let story = Story { id: *id, intent, state: None, credit_sent: false, tac: None };
@@ -45,6 +50,12 @@ pub(crate) fn stories<'a>(book: &TerminalBook<'a>) -> Vec<Story<'a>> {
     stories.into_values().collect()
 }
 
+/// The same, and those of journals that were overwritten: what these said was true then.
+fn all_stories<'a>(book: &TerminalBook<'a>) -> Vec<Story<'a>> {
+    let past = book.past.iter().flat_map(stories_of);
+    stories(book).into_iter().chain(past).collect()
+}
+
 /// Whether this credit came of this load: the card's counter, the amount and the terminal's number.
 pub(crate) fn is_of(credit: &CardCredit, intent: &LoadIntent) -> bool {
     (credit.counter, credit.amount, credit.terminal) == (intent.counter, intent.amount, intent.terminal)
@@ -52,7 +63,7 @@ pub(crate) fn is_of(credit: &CardCredit, intent: &LoadIntent) -> bool {
 
 /// Every credit on a card has its load in a journal, made durable as about to be credited; and what journals say of loads is true.
 pub(super) fn check(cards: &[CardBook<'_>], terminals: &[TerminalBook<'_>], found: &mut Vec<Violation>) {
-    let told: Vec<_> = terminals.iter().flat_map(stories).collect();
+    let told: Vec<_> = terminals.iter().flat_map(all_stories).collect();
     for card in cards {
         let own: Vec<_> = told.iter().filter(|story| story.intent.card == card.id).collect();
         for credit in card.credits() {

@@ -7,6 +7,7 @@
 //! a copied card: one is the float's, the others are the issuer's loss, to the cent.
 
 use super::loads::stories;
+use super::lost;
 use super::{CardBook, Standing, TerminalBook, Violation, is_taken, replay};
 use crate::sim::books::Books;
 use crate::sim::slot::CardDebit;
@@ -83,7 +84,15 @@ impl Claims {
         let Some(next) = counter.next() else { return false };
         // A load in between hides what was left.
         let follows = |it: &Claim| it.before == claim.after && self.is_known(id, next, it, false);
-        self.at(id, next).iter().any(follows)
+        self.at(id, next).iter().any(follows) && self.is_grounded(id, counter)
+    }
+
+    /// Whether the backend can know what was on the card before this counter. Below a debit that was lost with a terminal's journal
+    /// it cannot: what is above and not proved stays listed as a gap.
+    fn is_grounded(&self, id: CardId, counter: OfflineCounter) -> bool {
+        let Some(previous) = counter.0.checked_sub(1).map(OfflineCounter) else { return true };
+        let below = self.at(id, previous);
+        below.iter().any(|claim| claim.proven) || (!below.is_empty() && self.is_grounded(id, previous))
     }
 
     /// What a card lost and the backend cannot know.
@@ -123,6 +132,9 @@ pub fn check(
         let mut debits = Debits::default();
         for record in books.records.values().filter(|record| is_about(record, card.id)) {
             debits.take(card, terminals, record, books, &mut paid, &mut found);
+        }
+        if !card.is_forked() {
+            lost::listed(card, &debits.owners, books, &mut found);
         }
         let terms = floats.entry(card.id.issuer).or_default();
         terms.on_cards += card.lives.iter().map(|life| minor(life.balance)).sum::<i128>();

@@ -84,6 +84,7 @@ impl Case {
             number: TILL,
             foreign_sam: false,
             entries: numbered.collect(),
+            past: Vec::new(),
             sam_given: &self.given,
         };
         look(&[card], &[terminal])
@@ -256,3 +257,4 @@ fn a_load_that_no_journal_was_about_to_credit_is_found() {
 }
 
 mod bad_books;
+mod lost;

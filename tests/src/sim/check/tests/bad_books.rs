@@ -195,3 +195,22 @@ fn an_accusation_of_an_honest_card_and_an_audit_exception_are_found() {
     let audit = [AuditException::Conservation { issuer, asn, counter, before, after_previous, loads }];
     assert!(matches!(&world.hold_against(&books, &audit)[..], [Violation::Backend(_)]));
 }
+
+#[test]
+fn a_debit_that_is_not_booked_must_be_listed_and_told() {
+    let unlisted = |violation: &Violation| matches!(violation, Violation::Unlisted(..));
+    // The books count one more than the card's debits explain, or one less.
+    for claimed in [1, 3] {
+        let found = found(|books, _| {
+            books.cards[0].claimed = claimed;
+            books.cards[0].newest.as_mut().unwrap().0.0 += 1;
+        });
+        assert!(found.iter().any(unlisted), "{found:?}");
+    }
+    // A record is gone, and the books' own count says so; but nobody was told.
+    let quiet = found(|books, _| {
+        books.records.pop_first();
+        books.cards[0].claimed -= 1;
+    });
+    assert!(quiet.iter().any(unlisted), "{quiet:?}");
+}
