@@ -43,13 +43,17 @@ fn played(suite: Suite, survival: Survival, visits: Vec<Visit>) -> Played {
 }
 
 fn played_acts(suite: Suite, survival: Survival, acts: Vec<Act>) -> Played {
+    played_at(Gateways::ONE, suite, survival, acts)
+}
+
+fn played_at(gateways: Gateways, suite: Suite, survival: Survival, acts: Vec<Act>) -> Played {
     let card = CardPlan { suite, funds: 100_000, survival };
-    let (terminals, gateways) = (vec![TerminalPlan::default(); 2], Gateways::ONE);
+    let terminals = vec![TerminalPlan::default(); 2];
     let plan = Plan { seed: 1, cards: vec![card], terminals, gateways, acts };
     let played = play(&plan, Care { every_act: true, story: false });
     if !played.violations.is_empty() {
         let told = play(&plan, Care { every_act: true, story: true });
-        panic!("{suite} {survival:?}\n{}", told.story.join("\n"));
+        panic!("{suite} {survival:?} {gateways:?}\n{}", told.story.join("\n"));
     }
     played
 }
@@ -264,4 +268,90 @@ fn a_load_torn_anywhere_is_credited_once_or_not_at_all() {
             }
         }
     }
+}
+
+/// Two gateways, the terminal staying with one, or going to the other with each connection.
+const TWO: [Gateways; 2] = [Gateways { count: 2, in_turn: false }, Gateways { count: 2, in_turn: true }];
+
+/// A day whose terminal begins every act with a connection of its own.
+fn day_of_short_connections(at: usize, line: &[LineFault], gateway: &[GatewayFault]) -> Vec<Act> {
+    let hang_up = |after_ms| {
+        Act::Errand(Errand {
+            terminal: 0,
+            task: Task::HangUp,
+            after_ms,
+            faults: Vec::new(),
+            line: Vec::new(),
+            gateway: Vec::new(),
+        })
+    };
+    day(at, line, gateway, &[], None).into_iter().flat_map(|act| [hang_up(30_000), act]).collect()
+}
+
+#[test]
+fn every_commit_of_a_day_overtaken_by_the_other_gateway_after_any_read_leaves_the_books_whole() {
+    for gateways in TWO {
+        let mut overtaken = 0;
+        for act in ONLINE {
+            for commit in 0..5 {
+                for commits in [1, 2, 5] {
+                    for reads in [1, 2, 3, 5, 8, usize::MAX] {
+                        let fault = GatewayFault { commit, trouble: Trouble::Overtaken { commits, reads } };
+                        let acts = day_of_short_connections(act, &[], &[fault]);
+                        let hits = played_at(gateways, Suite::Aes, Survival::None, acts).coverage;
+                        let kinds = ["load", "confirmation", "upload", "settlement"];
+                        overtaken += kinds.iter().map(|kind| hits.count("overtaken", kind)).sum::<u64>();
+                    }
+                }
+            }
+        }
+        assert!(!gateways.in_turn || overtaken > 100, "decided again only {overtaken} times");
+    }
+}
+
+#[test]
+fn every_frame_of_a_day_repeated_at_the_other_gateway_leaves_the_books_whole() {
+    let late = [1, 20, 280, 400, 600, 21_000, 500_000].map(Blow::LateOver);
+    let blows = late.into_iter().chain([Blow::Over, Blow::Parted(5_000), Blow::Parted(600_000)]);
+    let mut again = 0;
+    for blow in blows {
+        for gateways in TWO {
+            for act in ONLINE {
+                for frame in 0..FRAMES {
+                    for way in [Way::Up, Way::Down] {
+                        let acts = day(act, &[LineFault { way, frame, blow }], &[], &[], None);
+                        let hits = played_at(gateways, Suite::Aes, Survival::None, acts).coverage;
+                        again += hits.count("at another gateway", "record again");
+                        again += hits.count("at another gateway", "reversal");
+                    }
+                }
+            }
+        }
+    }
+    assert!(again > 20, "only {again} came to the other gateway too");
+}
+
+#[test]
+fn a_gateway_that_dies_or_loses_the_database_at_any_commit_leaves_the_other_to_go_on() {
+    let mut went_on = 0;
+    for gateways in TWO {
+        for act in ONLINE {
+            for commit in 0..5 {
+                for trouble in [
+                    Trouble::DiesBefore(60_000),
+                    Trouble::DiesAfter(60_000),
+                    Trouble::Away { ms: 60_000, kept: false },
+                    Trouble::Away { ms: 60_000, kept: true },
+                    Trouble::Conflicts(2),
+                    Trouble::Conflicts(40),
+                    Trouble::Slow(25_000),
+                ] {
+                    let acts = day(act, &[], &[GatewayFault { commit, trouble }], &[], None);
+                    let hits = played_at(gateways, Suite::Aes, Survival::None, acts).coverage;
+                    went_on += hits.count("gateways", "one answers while another is down");
+                }
+            }
+        }
+    }
+    assert!(went_on > 10, "the other answered {went_on} times");
 }

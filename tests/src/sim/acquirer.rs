@@ -103,8 +103,8 @@ impl Acquirer {
 
     /// Whether all of them run and reach the database.
     #[must_use]
-    pub fn all_well(&mut self) -> bool {
-        self.gateways.iter_mut().all(Gateway::is_well)
+    pub fn all_well(&self) -> bool {
+        self.gateways.iter().all(Gateway::is_well)
     }
 
     /// The rules of one gateway, for operators and the checker.
@@ -136,6 +136,13 @@ impl Acquirer {
         self.troubles.plan(faults);
     }
 
+    /// For how long a gateway's writer has to wait before it does what is there.
+    pub fn slow(&mut self, coverage: &mut Coverage) -> Option<u64> {
+        let slow = self.troubles.slow();
+        self.struck(coverage);
+        slow
+    }
+
     /// A gateway's writer does what is there, and the answers leave. If it is to be overtaken, the others do first what they have, on what
     /// it has read already.
     pub fn write(&mut self, gateway: usize, world: Now, coverage: &mut Coverage) -> Vec<Did> {
@@ -160,6 +167,15 @@ impl Acquirer {
         let did = Did { gateway, ..gateways[gateway].write(world, coverage, again) };
         self.struck(coverage);
         self.note(&did);
+        if !did.answers.is_empty() {
+            let others = || self.gateways.iter().enumerate().filter(|(other, _)| *other != gateway);
+            if others().any(|(_, other)| !other.is_up()) {
+                coverage.reached("gateways", "one answers while another is down");
+            }
+            if others().any(|(_, other)| other.is_away()) {
+                coverage.reached("gateways", "one answers while another has lost the database");
+            }
+        }
         did
     }
 
@@ -188,7 +204,7 @@ impl Acquirer {
     }
 }
 
-/// The keys of one gateway's process, with the terminals' master keys: every process opens the same key file, and makes working keys of its own.
+/// The keys of one gateway's process, with the terminals' master keys: every process has a copy of the key file, and makes working keys of its own.
 fn process_keys(seed: u64, index: usize, terminals: &[TerminalId]) -> (Arc<SoftKeys>, Vec<Secret<16>>) {
     let rng = Arc::new(Mutex::new(Rng::new(seed ^ 0x6A7E)));
     let keys = Arc::new(issuer_keys(Arc::clone(&rng)));

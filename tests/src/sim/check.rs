@@ -12,6 +12,7 @@
 //! - a SAM never gives a sequence number twice;
 //! - what the till told people at the end of a visit is what happened.
 
+pub mod gateways;
 mod loads;
 pub(crate) mod lost;
 pub mod money;

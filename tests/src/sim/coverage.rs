@@ -183,7 +183,27 @@ fn required() -> Vec<Point> {
     cross(&BLOWS, &FRAMES);
     let gateway = ["before durable", "after durable", "disk full", "store fails", "issuer out", "clock jump"];
     cross(&["gateway"], &gateway);
-    cross(&["connection"], &["refused", "ended by the gateway", "ended by the gateway after silence"]);
+    cross(&["terminal goes over", "frame late, terminal gone over"], &FRAMES);
+    cross(&["parted from one gateway"], &["load", "upload", "answer to load", "answer to upload"]);
+    let database = [
+        "database away before a commit",
+        "database away after a commit",
+        "slow",
+        "conflicts",
+        "batch halved",
+    ];
+    cross(&["gateway"], &database);
+    cross(&["overtaken"], &["load", "confirmation", "reversal", "upload", "settlement"]);
+    let elsewhere = ["message again", "reversal", "confirmation", "record again", "settlement"];
+    cross(&["at another gateway"], &elsewhere);
+    cross(
+        &["gateways"],
+        &["one answers while another is down", "one answers while another has lost the database"],
+    );
+    cross(
+        &["connection"],
+        &["of somebody on the line", "refused", "ended by the gateway", "ended by the gateway after silence"],
+    );
     cross(&["terminal dies at"], &["load state", "upload answer", "batch", "traces"]);
     cross(&["errand done", "errand given up"], &ERRANDS);
     let crooked = [
@@ -191,6 +211,7 @@ fn required() -> Vec<Point> {
         "tampered upload",
         "reversal of a load that was credited",
         "load after its reversal",
+        "load asked for again",
     ];
     cross(&["errand begins"], &crooked);
     cross(&["load reversed"], &["instead of confirmed"]);

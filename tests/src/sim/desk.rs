@@ -191,6 +191,10 @@ pub fn begin(world: &mut World, terminal: usize, task: plan::Task) {
             last.amount = CardAmount(last.amount.0.saturating_add(more));
             ("tampered upload", asks([Ask::Records(records)]))
         }
+        Want::RepeatLoad => {
+            let Some(intent) = newest_load(world, terminal) else { return };
+            ("load asked for again", asks([Ask::Load(intent)]))
+        }
         Want::ReverseLoaded => {
             let Some(intent) = last_credited(world, terminal) else { return };
             ("reversal of a load that was credited", asks([Ask::Reversal { intent, repeat: false }]))

@@ -55,6 +55,17 @@ impl Troubles {
         Some(planned.faults.swap_remove(at).trouble)
     }
 
+    /// For how long the next decision waits.
+    pub(super) fn slow(&self) -> Option<u64> {
+        match self.take(|trouble| matches!(trouble, Trouble::Slow(_))) {
+            Some(Trouble::Slow(ms)) => {
+                self.strikes("slow");
+                Some(ms)
+            }
+            _ => None,
+        }
+    }
+
     /// If the next decision is to be overtaken: by so many commits, after so many reads.
     pub(super) fn overtaken(&self) -> Option<(u64, usize)> {
         match self.take(|trouble| matches!(trouble, Trouble::Overtaken { .. })) {
@@ -90,15 +101,13 @@ pub struct Disk {
     pub(super) away: bool,
     /// So many commits to come find another writer's.
     conflicts: u32,
-    /// Commits that were kept.
-    kept: u64,
 }
 
 impl Disk {
     /// Of a process that starts.
     #[must_use]
     pub const fn new(synced: SharedStore, troubles: Troubles) -> Self {
-        Self { synced, troubles, died: None, lost: None, away: false, conflicts: 0, kept: 0 }
+        Self { synced, troubles, died: None, lost: None, away: false, conflicts: 0 }
     }
 
     fn reach(&self) -> Result<(), StoreFault> {
@@ -186,11 +195,7 @@ impl Store for Disk {
                     if kept { "database away after a commit" } else { "database away before a commit" };
                 (name, StoreFault::Away("the connection broke".into()))
             }
-            _ => {
-                let outcomes = self.synced.commit(batch)?;
-                self.kept += 1;
-                return Ok(outcomes);
-            }
+            _ => return self.synced.commit(batch),
         };
         self.troubles.strikes(name);
         Err(fault)
@@ -221,9 +226,8 @@ impl Backend for Front {
             };
             return Ok(batch.iter().map(|_| Answer::Host(out.clone())).collect());
         }
-        let kept = self.engine.store().kept;
         let answers = self.engine.execute(now, batch);
-        if self.engine.store().kept > kept + 1 {
+        if answers.as_ref().is_ok_and(|answers| answers.len() < batch.len()) {
             troubles.strikes("batch halved");
         }
         answers

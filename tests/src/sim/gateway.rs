@@ -65,6 +65,8 @@ pub struct Gateway {
     down: bool,
     started: Mono,
     wall_off_ms: i64,
+    /// It cannot reach the database.
+    away: bool,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -89,6 +91,7 @@ impl Gateway {
             down: false,
             started: now.mono,
             wall_off_ms: 0,
+            away: false,
         }
     }
 
@@ -104,6 +107,7 @@ impl Gateway {
 
     /// It reaches the database again.
     pub fn reach(&mut self) {
+        self.away = false;
         self.engine().store().away = false;
     }
 
@@ -122,8 +126,14 @@ impl Gateway {
 
     /// Whether it runs and reaches the database.
     #[must_use]
-    pub fn is_well(&mut self) -> bool {
-        !self.down && !self.engine().store().away
+    pub const fn is_well(&self) -> bool {
+        !self.down && !self.away
+    }
+
+    /// Whether it has lost the database.
+    #[must_use]
+    pub const fn is_away(&self) -> bool {
+        self.away
     }
 
     /// Whether it can be reached.
@@ -204,7 +214,8 @@ impl Gateway {
             coverage.fault("overtaken", kind);
         }
         did.lost = disk.lost.take();
-        if let Some(ms) = disk.died.take() {
+        self.away |= did.lost.is_some();
+        if let Some(ms) = self.engine().store().died.take() {
             self.die(again());
             did.died = Some(ms);
             return did;

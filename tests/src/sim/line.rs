@@ -220,6 +220,9 @@ impl World {
                 }
             }
             Happening::Write { gateway } => {
+                if let Some(ms) = self.acquirer.slow(&mut self.coverage) {
+                    return self.schedule(ms, Happening::Write { gateway });
+                }
                 self.line.writing[gateway] = false;
                 let now = self.now();
                 for did in self.acquirer.write(gateway, now, &mut self.coverage) {

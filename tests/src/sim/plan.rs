@@ -116,6 +116,8 @@ pub enum Task {
     Settle,
     /// Takes its connection down.
     HangUp,
+    /// Asks for its newest load once more under the same trace number, as terminals of other makers repeat what was not answered.
+    RepeatLoad,
     /// Settles with totals that it never counted.
     SettleLying(u32),
     /// Uploads another terminal's records as its own.
@@ -211,6 +213,8 @@ pub enum Trouble {
         /// Reads.
         reads: usize,
     },
+    /// Its writer waits so many milliseconds before it: others are first, and more gathers.
+    Slow(u64),
     /// The database gives this commit and those after it back, so many in all, to be decided again.
     Conflicts(u32),
     /// It loses the database at this commit, and reaches it again after so many milliseconds.

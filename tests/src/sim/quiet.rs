@@ -3,7 +3,7 @@
 
 use super::answers;
 use super::books::Books;
-use super::check::{Violation, lost, money, still_open};
+use super::check::{Violation, gateways, lost, money, still_open};
 use super::desk;
 use super::plan::{Presence, Task, Visit, Want};
 use super::till;
@@ -125,6 +125,9 @@ impl World {
         let fates = lost::fates(&self.card_books(), &self.terminal_books(), &books);
         fates.into_iter().for_each(|fate| self.coverage.reached("debit of a lost journal", fate));
         self.coverage.reached("books", "compared");
+        if self.acquirer.count() > 1 {
+            gateways::count(&self.acquirer.sent, &books, &mut self.coverage);
+        }
         found.into_iter().for_each(|violation| self.violated(violation));
         self.count_loads();
     }
@@ -151,6 +154,7 @@ impl World {
         let mut found = money::check(&cards, &terminals, books, audit);
         found.extend(money::loads_waiting(&cards, &terminals));
         answers::check(&self.acquirer.sent, books, &mut found);
+        gateways::check(&self.acquirer.numbers(), books, &mut found);
         found
     }
 

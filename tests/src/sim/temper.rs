@@ -56,7 +56,7 @@ impl Plan {
             cards: cards.len(),
             terminals: terminals.len(),
             gateways,
-            over: own.pick(&[5, 15, 40]),
+            over: own.pick(&[10, 25, 50]),
             overtaken: own.pick(&[0, 10, 30, 60]),
             own,
             card_faults: rng.pick(&[0, 15, 40, 70]),
@@ -78,6 +78,7 @@ impl Plan {
         if temper.terminal_faults > 0 && temper.rng.chance(20) {
             acts.extend(temper.torn_load());
         }
+        acts.extend(temper.rush());
         if temper.rng.chance(RESTORES_OF_100) {
             temper.disks(&mut acts);
         }
@@ -314,7 +315,9 @@ impl Temper {
     fn errand(&mut self) -> Errand {
         let terminal = self.rng.index(self.terminals);
         let honest = !self.crooks || self.rng.chance(60);
+        let again = self.gateways != Gateways::ONE && self.own.chance(8);
         let task = match (honest, self.rng.below(12)) {
+            _ if again => Task::RepeatLoad,
             (true, 0) => Task::SignIn,
             (true, 1) => Task::HangUp,
             (true, 2) => Task::UploadOpen,
@@ -360,6 +363,45 @@ impl Temper {
         faults.push(LineFault { way, frame: own.index(4), blow });
     }
 
+    /// Terminals that upload at once, at a gateway whose commits come back until it halves its batch: seldom by chance alone.
+    fn rush(&mut self) -> Vec<Act> {
+        let Gateways { count, .. } = self.gateways;
+        if count == 1 || self.terminals <= count || !self.own.chance(60) {
+            return Vec::new();
+        }
+        let terminals = [0, count];
+        let mut acts = Vec::new();
+        for terminal in terminals {
+            let field = vec![Presence::Card { card: 0, fault: None, lingers: false }];
+            acts.push(Act::Visit(Visit {
+                terminal,
+                want: Want::Pay(CardAmount(1)),
+                after_ms: 90_000,
+                field,
+                faults: Vec::new(),
+                line: Vec::new(),
+                gateway: Vec::new(),
+            }));
+        }
+        for terminal in terminals {
+            let mut gateway = Vec::new();
+            if terminal > 0 {
+                let fault = |commit, trouble| GatewayFault { commit, trouble };
+                gateway.push(fault(0, Trouble::Slow(500)));
+                gateway.push(fault(0, Trouble::Conflicts(self.own.pick(&[3, 4, 7]))));
+                if self.own.chance(30) {
+                    gateway.push(fault(4, Trouble::Fails));
+                }
+            }
+            let (faults, line, task) = (Vec::new(), Vec::new(), Task::Upload);
+            acts.push(Act::Errand(Errand { terminal, task, after_ms: 0, faults, line, gateway }));
+        }
+        // With the end of a history everything that is planned to go wrong ends.
+        let (faults, line, gateway, task) = (Vec::new(), Vec::new(), Vec::new(), Task::HangUp);
+        acts.push(Act::Errand(Errand { terminal: 0, task, after_ms: 90_000, faults, line, gateway }));
+        acts
+    }
+
     /// What gateways do to each other, and a database that one of them loses.
     fn between_gateways(&mut self, faults: &mut Vec<GatewayFault>) {
         let own = &mut self.own;
@@ -369,7 +411,17 @@ impl Temper {
         while own.chance(self.overtaken) && faults.len() < 5 {
             let trouble = match own.below(8) {
                 0 => Trouble::Away { ms: own.pick(&[300, 8_000, 60_000]), kept: own.chance(50) },
-                1 => Trouble::Conflicts(own.pick(&[1, 3, 5, 20])),
+                1 => {
+                    let commit = own.index(3);
+                    faults.push(GatewayFault {
+                        commit,
+                        trouble: Trouble::Slow(own.pick(&[50, 2_000, 25_000])),
+                    });
+                    faults
+                        .push(GatewayFault { commit, trouble: Trouble::Conflicts(own.pick(&[1, 3, 5, 20])) });
+                    continue;
+                }
+                2 => Trouble::Slow(own.pick(&[50, 2_000, 25_000])),
                 _ => Trouble::Overtaken {
                     commits: own.pick(&[0, 1, 2, 5]),
                     reads: own.pick(&[1, 2, 4, 8, usize::MAX]),

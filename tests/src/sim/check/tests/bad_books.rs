@@ -5,11 +5,11 @@ use crate::sim::books::Books;
 use crate::sim::plan::{Act, CardPlan, Errand, Gateways, Plan, Presence, Task, TerminalPlan, Visit, Want};
 use crate::sim::violation::Violation;
 use crate::sim::world::{Care, World};
-use backend::accounts::TransferKind;
 use backend::accounts::chart::code;
+use backend::accounts::{TransactionSeq, TransferKind};
 use backend::api::AlertKind;
 use backend::report::{AuditException, BatchState};
-use backend::store::{LoadState, RecordStanding, TransactionKind, TransactionState};
+use backend::store::{GatewayNo, LoadState, RecordStanding, TransactionKind, TransactionState};
 use card_applet_sim::memory::Survival;
 use protocol::iso8583::typed::ResponseCode;
 use protocol::money::CardAmount;
@@ -67,6 +67,17 @@ fn a_record_that_is_counted_twice_is_found() {
         books.transfers.push(payment);
     });
     assert!(found.iter().filter(|it| is_money(it)).count() >= 2, "float and merchant: {found:?}");
+}
+
+#[test]
+fn a_number_of_a_gateway_that_is_not_there_is_found() {
+    let found = found(|books, _| {
+        let (seq, row) = books.transactions.pop_last().unwrap();
+        let elsewhere = TransactionSeq(GatewayNo::new(7).unwrap().base() | seq.0);
+        books.transactions.insert(elsewhere, row);
+    });
+    let is_it = |it: &&Violation| matches!(it, Violation::Backend(what) if what.contains("gateway 7"));
+    assert_eq!(found.iter().filter(is_it).count(), 1, "{found:?}");
 }
 
 #[test]
