@@ -4,6 +4,7 @@
 //! there is one. Nothing here asserts a time.
 
 mod apdu;
+mod audit;
 pub mod codec;
 mod durable;
 mod host;
@@ -105,6 +106,7 @@ pub const MEASURES: &[(&str, Measure)] = &[
     ("B3/open", durable::open_loop),
     ("B3/5M", durable::large),
     ("B4", shared::measure),
+    ("B4/audit", audit::measure),
     ("B5", tap::measure_software),
     ("B6/tap", tap::measure),
     ("B6/apdu", apdu::measure),

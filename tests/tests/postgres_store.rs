@@ -79,6 +79,18 @@ impl Gateway {
             .collect())
     }
 
+    /// Until it is taken: between its tries to reach the server a gateway refuses at once.
+    fn ask_again(&mut self, request: &HostRequest) -> HostAnswer {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match self.ask(std::slice::from_ref(request)) {
+                Ok(mut answers) => break answers.remove(0),
+                Err(fault) => assert!(Instant::now() < deadline, "{fault}"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn held(&mut self, payer: u32) -> u64 {
         let account = Book::Funding(FundingKind::Bank, FundingNumber(payer.into())).id(CURRENCY);
         self.engine.store().begin().unwrap();
@@ -248,13 +260,7 @@ fn while_the_server_is_away_requests_are_refused_in_time_and_taken_again_afterwa
     assert!(matches!(gateway.ask(std::slice::from_ref(&request)), Err(StoreFault::Away(_))));
     assert!(began.elapsed() < first, "the second does not wait again");
     server.resume();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let answer = loop {
-        match gateway.ask(std::slice::from_ref(&request)) {
-            Ok(mut answers) => break answers.remove(0),
-            Err(fault) => assert!(Instant::now() < deadline, "{fault}"),
-        }
-    };
+    let answer = gateway.ask_again(&request);
     assert_eq!((answer.code, answer.repeat), (ResponseCode::APPROVED, false));
     assert_eq!(gateway.held(1), 5);
 }
@@ -423,7 +429,7 @@ fn a_server_that_does_not_let_us_in_is_told_apart_from_one_that_is_away() {
         "as a standby would"
     );
     server.sql("postgres", &format!("ALTER DATABASE {database} SET default_transaction_read_only = off"));
-    let answer = gateway.ask(&[request]).unwrap().remove(0);
+    let answer = gateway.ask_again(&request);
     assert_eq!((answer.code, answer.body), (ResponseCode::APPROVED, AnswerBody::None));
 }
 

@@ -185,7 +185,10 @@ fn balances<S: Store>(
 }
 
 fn records<S: Store>(store: &mut S, report: &mut AuditReport) -> Result<(), StoreFault> {
-    let mut records = Pages::of(Kind::Record);
+    let mut records = Pages::with(Kind::Record, |record| match record {
+        Record::Record(record) => record.transfer.map(Key::Transfer),
+        _ => None,
+    });
     while let Some(Record::Record(record)) = records.next(store)? {
         report.records = report.records.saturating_add(1);
         let transfer = match record.transfer {

@@ -19,6 +19,14 @@ struct Reading {
     resolutions: Pages,
 }
 
+/// The record that a counter belongs to.
+const fn offline_record(of: &Record) -> Option<Key> {
+    match of {
+        Record::Claim(_, _, sam, seq) | Record::Resolution(_, _, sam, seq) => Some(Key::Record(*sam, *seq)),
+        _ => None,
+    }
+}
+
 /// Proves every card.
 ///
 /// # Errors
@@ -27,8 +35,8 @@ pub(super) fn cards<S: Store>(store: &mut S, report: &mut AuditReport) -> Result
     let mut cards = Pages::of(Kind::Card);
     let mut reading = Reading {
         loads: Pages::of(Kind::Load),
-        claims: Pages::of(Kind::Claim),
-        resolutions: Pages::of(Kind::Resolution),
+        claims: Pages::with(Kind::Claim, offline_record),
+        resolutions: Pages::with(Kind::Resolution, offline_record),
     };
     while let Some(Record::Card(card)) = cards.next(store)? {
         report.cards = report.cards.saturating_add(1);

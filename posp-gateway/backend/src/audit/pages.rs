@@ -13,6 +13,8 @@ const STATES: u64 = 16_384;
 /// A place in the records of one kind, in the order of their keys.
 pub(super) struct Pages {
     kind: Kind,
+    /// What will be asked for about each record, if anything: it is read with the page, not row by row.
+    needs: fn(&Record) -> Option<Key>,
     page: VecDeque<Record>,
     last: Option<Key>,
     ended: bool,
@@ -20,7 +22,12 @@ pub(super) struct Pages {
 
 impl Pages {
     pub(super) const fn of(kind: Kind) -> Self {
-        Self { kind, page: VecDeque::new(), last: None, ended: false }
+        Self::with(kind, |_| None)
+    }
+
+    /// The same, with what each of them needs.
+    pub(super) const fn with(kind: Kind, needs: fn(&Record) -> Option<Key>) -> Self {
+        Self { kind, needs, page: VecDeque::new(), last: None, ended: false }
     }
 
     fn fill<S: Store>(&mut self, store: &mut S) -> Result<(), StoreFault> {
@@ -34,7 +41,8 @@ impl Pages {
         })?;
         self.ended = self.page.len() < PAGE;
         self.last = self.page.back().map(Record::key).or(self.last);
-        Ok(())
+        let keys: Vec<Key> = self.page.iter().filter_map(self.needs).collect();
+        if keys.is_empty() { Ok(()) } else { store.prefetch(&keys, None) }
     }
 
     /// The next record, which stays the next.

@@ -41,6 +41,8 @@ use tokio::time::Instant;
 
 /// Most records remembered.
 const KEPT_MAX: usize = 400_000;
+/// Most records that one reading of a moment keeps.
+const READ_MAX: usize = 65_536;
 /// First and longest pause between two tries to reach the server.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// First pause after a conflict; doubled with each that follows, [`CONFLICT_DOUBLINGS`] times at most.
@@ -213,6 +215,10 @@ impl PostgresStore {
 
     /// Reads keys that were not read yet, all in one round trip.
     fn fetch(&mut self, keys: &[Key], due: Option<(Wall, usize)>) -> Result<(), StoreFault> {
+        // What is read of one moment can be read again.
+        if self.reading && self.seen.len() > READ_MAX {
+            self.seen.clear();
+        }
         let mut groups: BTreeMap<Target, Vec<(Key, Vec<rows::Value>)>> = BTreeMap::new();
         let mut wanted = Set::default();
         for key in keys {

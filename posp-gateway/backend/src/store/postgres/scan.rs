@@ -1,12 +1,16 @@
-//! Scans: a cursor, a few thousand rows a round trip, until the visitor breaks.
+//! Scans: a cursor, a few thousand rows a round trip, until the visitor breaks. What is read in pieces of one moment needs none: a statement
+//! that is prepared once gives a page after a key.
 
+use super::session::Ask;
 use super::shape::Table;
 use super::{PostgresStore, rows};
-use crate::store::{Kind, Scan, StoreFault, Visit};
+use crate::store::{Key, Kind, Scan, StoreFault, Visit};
 use tokio_postgres::types::ToSql;
 
 /// Rows of one round trip.
 const ROWS: u32 = 4096;
+/// Rows after a key at once: as many as those who read in pieces take.
+const PAGE: usize = 2048;
 
 /// What a scan selects: the table, the condition, the order, and the parameters.
 struct Wanted {
@@ -121,7 +125,7 @@ const fn table(kind: Kind) -> Table {
 }
 
 /// The records of a kind whose key is greater: keys are the first columns of their tables.
-fn after(kind: Kind, key: Option<&crate::store::Key>) -> Wanted {
+fn after(kind: Kind, key: Option<&Key>) -> Wanted {
     let table = table(kind);
     let columns: Vec<String> =
         table.key_columns().iter().map(|column| format!("t.{}", column.name)).collect();
@@ -142,6 +146,9 @@ fn after(kind: Kind, key: Option<&crate::store::Key>) -> Wanted {
 impl PostgresStore {
     /// Goes through records. Those that a decision goes through are bound by their versions like those it reads by key.
     pub(super) fn go_through(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
+        if let (true, Scan::After(kind, key)) = (self.reading, scan) {
+            return self.page_by_page(kind, key, visit);
+        }
         let Wanted { table, condition, order, params } = wanted(scan);
         let (reading, bound) = (self.reading, !self.reading && table.is_versioned());
         if !reading {
@@ -186,6 +193,39 @@ impl PostgresStore {
                 }
             }
             if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Pages of a kind, each by its own statement: all of the moment that is being read.
+    fn page_by_page(
+        &mut self,
+        kind: Kind,
+        mut after: Option<Key>,
+        visit: Visit<'_>,
+    ) -> Result<(), StoreFault> {
+        loop {
+            let Wanted { table, condition, order, params } = wanted(Scan::After(kind, after));
+            let (session, runtime) = self.session()?;
+            let name = format!("{table:?} page {}", params.len());
+            let statement = session.prepared(runtime, &name, || {
+                format!(
+                    "SELECT {}, 0::bigint FROM {} WHERE {condition} ORDER BY {order} LIMIT {PAGE}",
+                    table.selected(),
+                    table.source()
+                )
+            })?;
+            let params = params.iter().map(|param| -> &(dyn ToSql + Sync) { &**param }).collect();
+            let page = session.ask(runtime, &[Ask { statement, params }])?.pop().unwrap_or_default();
+            for row in &page {
+                let record = rows::record(table, row)?;
+                after = Some(record.key());
+                if visit(record).is_break() {
+                    return Ok(());
+                }
+            }
+            if page.len() < PAGE {
                 return Ok(());
             }
         }
