@@ -1,12 +1,13 @@
 //! The writer: one thread that owns the backend and asks it about many requests at a time.
 //!
 //! While one batch is made durable, the next one gathers (group commit): under load, durability is bought once for all of them, and alone
-//! a request waits for nobody. Answers are left in the mailboxes only after [`Backend::execute`] has returned `Ok`.
+//! a request waits for nobody. Where the store is another process, the next batch is also decided meanwhile ([`Backend::submit`]). Answers are left
+//! in the mailboxes only when the backend has said that they are durable.
 
 use crate::access::{Done, Mailbox};
 use crate::clock::Clock;
 use crate::switch::{Ask, Echo, Question};
-use backend::api::{AdminAnswer, AdminRequest, Answer, Backend, Query, Report, Request};
+use backend::api::{AdminAnswer, AdminRequest, Answer, Backend, Query, Report, Request, Submitted};
 use backend::store::StoreFault;
 use protocol::time::Now;
 use std::path::PathBuf;
@@ -125,8 +126,15 @@ pub fn start(
     std::thread::Builder::new().name("writer".into()).spawn(move || {
         let mut writer = Writer::new(backend);
         let mut batch = Vec::new();
-        while queue.take(&mut batch) {
-            writer.work(&mut batch, clock.now());
+        loop {
+            if queue.depth() == 0 {
+                // Nobody else is to be decided meanwhile.
+                writer.finish(clock.now());
+            }
+            if !queue.take(&mut batch) {
+                break;
+            }
+            writer.begin(&mut batch, clock.now());
         }
     })
 }
@@ -138,12 +146,21 @@ enum Asker {
     Operator(oneshot::Sender<Result<AdminAnswer, StoreFault>>),
 }
 
+/// A batch whose answers are there, but not durable yet.
+#[derive(Debug, Default)]
+struct UnderWay {
+    requests: Vec<Request>,
+    asked: Vec<Asker>,
+    answers: Vec<Answer>,
+}
+
 /// What the writer's thread does with what it took, without thread or clock: the simulation drives it too.
 #[derive(Debug)]
 pub struct Writer<B> {
     backend: B,
     requests: Vec<Request>,
     asked: Vec<Asker>,
+    under_way: UnderWay,
     wake: Vec<Arc<Mailbox>>,
     /// Commits that failed since one succeeded.
     failures: u64,
@@ -152,8 +169,9 @@ pub struct Writer<B> {
 impl<B: Backend> Writer<B> {
     /// The one that asks this backend.
     #[must_use]
-    pub const fn new(backend: B) -> Self {
-        Self { backend, requests: Vec::new(), asked: Vec::new(), wake: Vec::new(), failures: 0 }
+    pub fn new(backend: B) -> Self {
+        let (requests, asked, wake) = (Vec::new(), Vec::new(), Vec::new());
+        Self { backend, requests, asked, under_way: UnderWay::default(), wake, failures: 0 }
     }
 
     /// The backend, between two batches.
@@ -173,6 +191,12 @@ impl<B: Backend> Writer<B> {
     /// Does jobs in order. Questions are asked between the batches of requests around them, so that each sees what came before it.
     /// Answers are in the mailboxes when it returns.
     pub fn work(&mut self, batch: &mut Vec<Job>, now: Now) {
+        self.begin(batch, now);
+        self.finish(now);
+    }
+
+    /// Does jobs in order. Answers of the last requests may still be on their way into the mailboxes when it returns.
+    pub fn begin(&mut self, batch: &mut Vec<Job>, now: Now) {
         for job in batch.drain(..) {
             match job {
                 Job::Terminal(to, ask) => self.terminal(to, *ask, now),
@@ -181,18 +205,34 @@ impl<B: Backend> Writer<B> {
                     self.asked.push(Asker::Operator(reply));
                 }
                 Job::Query(query, reply) => {
-                    self.execute(now);
+                    self.all_until_here(now);
                     // An operator who has left does not need the answer.
                     let _ = reply.send(self.backend.query(&query));
                 }
                 Job::Copy(file, reply) => {
-                    self.execute(now);
+                    self.all_until_here(now);
                     let _ = reply.send(self.backend.copy_to(&file));
                 }
             }
         }
-        self.execute(now);
+        self.submit(now);
         self.wake.drain(..).for_each(|mailbox| mailbox.wake());
+    }
+
+    /// Leaves the answers that were still on their way.
+    pub fn finish(&mut self, now: Now) {
+        if !self.under_way.asked.is_empty() {
+            match self.backend.finish() {
+                Ok(()) => self.arrived(),
+                Err(fault) => self.again(&fault, now),
+            }
+            self.wake.drain(..).for_each(|mailbox| mailbox.wake());
+        }
+    }
+
+    fn all_until_here(&mut self, now: Now) {
+        self.submit(now);
+        self.finish(now);
     }
 
     fn terminal(&mut self, to: Arc<Mailbox>, Ask { echo, question }: Ask, now: Now) {
@@ -202,7 +242,7 @@ impl<B: Backend> Writer<B> {
                 self.asked.push(Asker::Terminal(to, echo));
             }
             Question::SignIn(pending) => {
-                self.execute(now);
+                self.all_until_here(now);
                 let done = match self.backend.query(&Query::Terminal(echo.terminal())) {
                     Ok(report) => Done::Registered(echo, pending, report),
                     Err(fault) => {
@@ -215,41 +255,89 @@ impl<B: Backend> Writer<B> {
         }
     }
 
-    /// Decides what was gathered, and only then answers.
-    fn execute(&mut self, now: Now) {
-        let requests = std::mem::take(&mut self.requests);
+    /// Decides what was gathered.
+    fn submit(&mut self, now: Now) {
+        let mut requests = std::mem::take(&mut self.requests);
         let mut asked = std::mem::take(&mut self.asked);
-        let (mut rest, mut askers) = (requests.as_slice(), asked.drain(..));
-        while !rest.is_empty() {
-            match self.backend.execute(now, rest) {
-                Ok(answers) => {
-                    if self.failures > 0 {
-                        tracing::warn!(failures = self.failures, "the store works again");
-                        self.failures = 0;
-                    }
-                    let Some(more) = rest.get(answers.len()..).filter(|_| !answers.is_empty()) else {
-                        let (asked, answered) = (rest.len(), answers.len());
-                        tracing::error!(asked, answered, "the backend's answers are lost");
-                        break;
-                    };
-                    // The answers first: the other way round, the asker after the last answer would be taken and lost.
-                    answers
-                        .into_iter()
-                        .zip(askers.by_ref())
-                        .for_each(|(answer, asker)| self.reply(asker, answer));
-                    rest = more;
+        while !requests.is_empty() {
+            match self.backend.submit(now, &requests) {
+                Ok(Submitted::Done(answers)) => {
+                    self.arrived();
+                    self.reply_all(&mut requests, &mut asked, answers);
                 }
+                Ok(Submitted::UnderWay(answers)) => {
+                    self.arrived();
+                    let decided = answers.len().min(requests.len());
+                    self.under_way.requests.extend(requests.drain(..decided));
+                    self.under_way.asked.extend(asked.drain(..decided));
+                    self.under_way.answers = answers;
+                    if decided == 0 {
+                        self.lose_all(&mut requests, &mut asked);
+                    }
+                }
+                Ok(Submitted::BeforeLost(fault)) if !self.under_way.asked.is_empty() => {
+                    self.again(&fault, now);
+                }
+                Ok(Submitted::BeforeLost(fault)) => self.fail_all(&mut requests, &mut asked, &fault),
                 Err(fault) => {
-                    self.tell(&fault, rest.len());
-                    askers.by_ref().for_each(|asker| self.fail(asker, &fault));
-                    break;
+                    self.arrived();
+                    self.fail_all(&mut requests, &mut asked, &fault);
                 }
             }
         }
-        askers.for_each(|asker| self.lose(asker));
-        self.asked = asked;
+        // Their room is used again.
         self.requests = requests;
-        self.requests.clear();
+        self.asked = asked;
+    }
+
+    /// What was under way is durable.
+    fn arrived(&mut self) {
+        let UnderWay { mut requests, mut asked, answers } = std::mem::take(&mut self.under_way);
+        if !requests.is_empty() {
+            self.reply_all(&mut requests, &mut asked, answers);
+            self.lose_all(&mut requests, &mut asked);
+        }
+        self.under_way = UnderWay { requests, asked, answers: Vec::new() };
+    }
+
+    /// What was under way was not kept: it is decided again, and nobody has seen the first answers.
+    fn again(&mut self, fault: &StoreFault, now: Now) {
+        let UnderWay { mut requests, mut asked, .. } = std::mem::take(&mut self.under_way);
+        tracing::info!(%fault, requests = requests.len(), "a batch is decided again");
+        while !requests.is_empty() {
+            match self.backend.execute(now, &requests) {
+                Ok(answers) => self.reply_all(&mut requests, &mut asked, answers),
+                Err(fault) => self.fail_all(&mut requests, &mut asked, &fault),
+            }
+        }
+    }
+
+    /// Answers the first of them, as many as there are answers.
+    fn reply_all(&mut self, requests: &mut Vec<Request>, asked: &mut Vec<Asker>, answers: Vec<Answer>) {
+        if self.failures > 0 {
+            tracing::warn!(failures = self.failures, "the store works again");
+            self.failures = 0;
+        }
+        let decided = answers.len();
+        if decided == 0 || decided > requests.len() {
+            return self.lose_all(requests, asked);
+        }
+        requests.drain(..decided);
+        asked.drain(..decided).zip(answers).for_each(|(asker, answer)| self.reply(asker, answer));
+    }
+
+    fn fail_all(&mut self, requests: &mut Vec<Request>, asked: &mut Vec<Asker>, fault: &StoreFault) {
+        self.tell(fault, requests.len());
+        requests.clear();
+        asked.drain(..).for_each(|asker| self.fail(asker, fault));
+    }
+
+    fn lose_all(&mut self, requests: &mut Vec<Request>, asked: &mut Vec<Asker>) {
+        if !requests.is_empty() {
+            tracing::error!(requests = requests.len(), "the backend's answers are lost");
+            requests.clear();
+            asked.drain(..).for_each(|asker| self.lose(asker));
+        }
     }
 
     /// Nobody knows what was decided: the terminal's connection is closed, and it asks again by identity.
@@ -288,75 +376,4 @@ impl<B: Backend> Writer<B> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use protocol::ids::MerchantId;
-    use protocol::money::Currency;
-    use protocol::time::{Mono, Wall};
-
-    /// Decides as many requests at a time as its list says; where it says none, the store fails.
-    struct InParts(Vec<Option<usize>>);
-
-    impl Backend for InParts {
-        fn execute(&mut self, _: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
-            let part = self.0.remove(0).ok_or(StoreFault::Full)?;
-            let done = |request: &Request| match request {
-                Request::Admin(AdminRequest::AddMerchant { name, .. }) => {
-                    Answer::Admin(AdminAnswer::Count(name.parse().unwrap()))
-                }
-                other => panic!("{other:?}"),
-            };
-            Ok(batch.iter().take(part).map(done).collect())
-        }
-        fn query(&mut self, _: &Query) -> Result<Report, StoreFault> {
-            Err(StoreFault::Closed)
-        }
-        fn copy_to(&mut self, _: &std::path::Path) -> Result<(), StoreFault> {
-            Err(StoreFault::Closed)
-        }
-    }
-
-    /// What five operators are told by a backend that decides in these parts: their number, the fault, or nothing at all.
-    fn told(parts: &[Option<usize>]) -> Vec<Option<Result<u32, StoreFault>>> {
-        let mut writer = Writer::new(InParts(parts.to_vec()));
-        let (mut jobs, mut replies) = (Vec::new(), Vec::new());
-        for n in 0..5 {
-            let (sender, receiver) = oneshot::channel();
-            let merchant = MerchantId::from_text(&format!("M{n}")).unwrap();
-            let request =
-                AdminRequest::AddMerchant { merchant, name: n.to_string(), currency: Currency::CNY };
-            jobs.push(Job::Admin(request, sender));
-            replies.push(receiver);
-        }
-        writer.work(&mut jobs, Now { mono: Mono(0), wall: Wall(0), utc_offset_min: 0 });
-        assert!(writer.backend.0.is_empty(), "it asked too seldom");
-        let told = |mut reply: oneshot::Receiver<Result<AdminAnswer, StoreFault>>| {
-            reply.try_recv().ok().map(|result| {
-                result.map(|answer| match answer {
-                    AdminAnswer::Count(number) => number,
-                    other => panic!("{other:?}"),
-                })
-            })
-        };
-        replies.into_iter().map(told).collect()
-    }
-
-    #[test]
-    fn a_batch_that_is_decided_in_parts_is_answered_to_each_asker_his_own() {
-        let all: Vec<_> = (0..5).map(|n| Some(Ok(n))).collect();
-        assert_eq!(told(&[Some(5)]), all);
-        assert_eq!(told(&[Some(2), Some(1), Some(2)]), all);
-    }
-
-    #[test]
-    fn what_was_kept_before_the_store_failed_is_answered_and_the_rest_is_refused() {
-        let full = || Some(Err(StoreFault::Full));
-        assert_eq!(told(&[None]), [full(), full(), full(), full(), full()]);
-        assert_eq!(told(&[Some(2), Some(1), None]), [Some(Ok(0)), Some(Ok(1)), Some(Ok(2)), full(), full()]);
-    }
-
-    #[test]
-    fn a_backend_that_answers_nothing_is_not_asked_for_ever() {
-        assert_eq!(told(&[Some(3), Some(0)]), [Some(Ok(0)), Some(Ok(1)), Some(Ok(2)), None, None]);
-    }
-}
+mod tests;

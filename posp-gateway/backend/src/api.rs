@@ -43,6 +43,18 @@ pub use query::{
 pub use refusal::AdminRefusal;
 pub use search::{Found, RecordReport, Search, TransactionReport};
 
+/// What became of a batch that was submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Submitted {
+    /// Answers of its first requests, at least one, in order. They are durable, and so is what was submitted before.
+    Done(Vec<Answer>),
+    /// The same, but they are still being made durable: nobody may see them before the next [`Backend::submit`] returns anything but
+    /// [`Submitted::BeforeLost`], or [`Backend::finish`] returns `Ok`. What was submitted before is durable.
+    UnderWay(Vec<Answer>),
+    /// What was submitted before was not kept, and this batch is not decided: both are to be decided again, in order.
+    BeforeLost(StoreFault),
+}
+
 /// The backend as the gateway sees it.
 pub trait Backend {
     /// Decides the first requests of a batch, at least one, and makes them durable. Answers are in the order of `batch`, and of all of them
@@ -52,6 +64,22 @@ pub trait Backend {
     /// The store failed: nothing may be answered but "system error" (96), and the sender may repeat. Nothing was kept, or the word that it was
     /// kept was lost.
     fn execute(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault>;
+
+    /// As [`Backend::execute`], but may return while the batch is still being made durable, so that the next one is decided meanwhile.
+    ///
+    /// # Errors
+    /// As [`Backend::execute`]. What was submitted before is durable.
+    fn submit(&mut self, now: Now, batch: &[Request]) -> Result<Submitted, StoreFault> {
+        self.execute(now, batch).map(Submitted::Done)
+    }
+
+    /// Waits until what was submitted last is durable.
+    ///
+    /// # Errors
+    /// It was not kept, or nobody knows: it is to be decided again, by [`Backend::execute`].
+    fn finish(&mut self) -> Result<(), StoreFault> {
+        Ok(())
+    }
 
     /// Reads. Never changes anything.
     ///
@@ -69,6 +97,12 @@ pub trait Backend {
 impl<B: Backend + ?Sized> Backend for Box<B> {
     fn execute(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
         (**self).execute(now, batch)
+    }
+    fn submit(&mut self, now: Now, batch: &[Request]) -> Result<Submitted, StoreFault> {
+        (**self).submit(now, batch)
+    }
+    fn finish(&mut self) -> Result<(), StoreFault> {
+        (**self).finish()
     }
     fn query(&mut self, query: &Query) -> Result<Report, StoreFault> {
         (**self).query(query)

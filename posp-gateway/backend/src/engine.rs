@@ -2,7 +2,7 @@
 
 use crate::accounts::rules;
 use crate::admin;
-use crate::api::{Answer, Backend, Query, Report, Request};
+use crate::api::{Answer, Backend, Query, Report, Request, Submitted};
 use crate::needs;
 use crate::query;
 use crate::store::{Store, StoreFault, Working};
@@ -96,7 +96,13 @@ impl<S: Store> Engine<S> {
         &mut self.store
     }
 
-    fn attempt(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
+    /// Decides a batch, and hands what is to be made durable and what is answered then to `done`.
+    fn decide<T>(
+        &mut self,
+        now: Now,
+        batch: &[Request],
+        done: impl FnOnce(Working<'_, S>, Vec<Answer>) -> Result<T, StoreFault>,
+    ) -> Result<T, StoreFault> {
         let keys = Arc::clone(&self.keys);
         let mut working = Working::new(&mut self.store, now.wall)?;
         let (date, time) = now.local().map_err(|_| StoreFault::Clock)?;
@@ -118,11 +124,14 @@ impl<S: Store> Engine<S> {
                 Request::Admin(request) => Answer::Admin(admin::handle(&mut working, &desk, request)?),
             });
         }
-        match working.commit() {
-            Err(_) if bites(Tooth::AnswerBeforeCommit) => {}
-            durable => durable?,
-        }
-        Ok(answers)
+        done(working, answers)
+    }
+
+    fn attempt(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
+        self.decide(now, batch, |working, answers| match working.commit() {
+            Err(_) if bites(Tooth::AnswerBeforeCommit) => Ok(answers),
+            durable => durable.map(|()| answers),
+        })
     }
 }
 
@@ -152,6 +161,30 @@ impl<S: Store> Engine<S> {
 impl<S: Store> Backend for Engine<S> {
     fn execute(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
         self.settle(now, batch)
+    }
+
+    fn submit(&mut self, now: Now, batch: &[Request]) -> Result<Submitted, StoreFault> {
+        if self.store.overlaps() {
+            let decided = self.decide(now, batch, |working, answers| Ok((answers, working.into_changes())));
+            if let Err(fault) = self.store.finish() {
+                // What was decided on top of it is worth nothing.
+                return Ok(Submitted::BeforeLost(fault));
+            }
+            let begun = decided.and_then(|(answers, changes)| match changes {
+                Some(changes) => self.store.start(&changes).map(|()| Submitted::UnderWay(answers)),
+                None => self.store.confirm().map(|()| Submitted::Done(answers)),
+            });
+            match begun {
+                // Another writer was first: decided again, without haste.
+                Err(StoreFault::Conflict) => {}
+                other => return other,
+            }
+        }
+        self.settle(now, batch).map(Submitted::Done)
+    }
+
+    fn finish(&mut self) -> Result<(), StoreFault> {
+        self.store.finish()
     }
 
     fn query(&mut self, query: &Query) -> Result<Report, StoreFault> {

@@ -271,6 +271,28 @@ pub trait Store {
     /// Nothing of the batch was kept.
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault>;
 
+    /// Whether [`Store::start`] returns before the batch is durable, and reads go on meanwhile as if it were.
+    fn overlaps(&self) -> bool {
+        false
+    }
+
+    /// Begins to make a batch durable; the one before must have been finished. What is read from now on has its changes, and is worth nothing if
+    /// [`Store::finish`] fails.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]: nothing was kept.
+    fn start(&mut self, batch: &Batch) -> Result<(), StoreFault> {
+        self.commit(batch).map(|_| ())
+    }
+
+    /// What became of the batch that was started, told once; it is durable if this is `Ok`. Nothing started: `Ok`.
+    ///
+    /// # Errors
+    /// As [`Store::commit`], or another writer was first: nothing was kept.
+    fn finish(&mut self) -> Result<(), StoreFault> {
+        Ok(())
+    }
+
     /// Appends the link that says that transactions go on with the number `next` (a backup was restored).
     ///
     /// # Errors
@@ -340,6 +362,15 @@ macro_rules! forward {
             }
             fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
                 (**self).commit(batch)
+            }
+            fn overlaps(&self) -> bool {
+                (**self).overlaps()
+            }
+            fn start(&mut self, batch: &Batch) -> Result<(), StoreFault> {
+                (**self).start(batch)
+            }
+            fn finish(&mut self) -> Result<(), StoreFault> {
+                (**self).finish()
             }
             fn skip_to(&mut self, at: Wall, next: TransactionSeq) -> Result<(), StoreFault> {
                 (**self).skip_to(at, next)

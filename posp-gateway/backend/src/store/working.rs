@@ -234,8 +234,20 @@ impl<'s, S: Store> Working<'s, S> {
     /// # Errors
     /// The store failed, or another writer was first: nothing was kept.
     pub fn commit(mut self) -> Result<(), StoreFault> {
+        let Some(batch) = self.take_changes() else { return self.store.confirm() };
+        let outcomes = self.store.commit(&batch)?;
+        if outcomes.contains(&Outcome::Conflict) { Err(StoreFault::Conflict) } else { Ok(()) }
+    }
+
+    /// What is to be made durable, if anything was changed.
+    #[must_use]
+    pub fn into_changes(mut self) -> Option<Batch> {
+        self.take_changes()
+    }
+
+    fn take_changes(&mut self) -> Option<Batch> {
         if self.staged.is_empty() {
-            return self.store.confirm();
+            return None;
         }
         let mut changes = Vec::with_capacity(self.staged.len());
         for (key, before) in &self.undo {
@@ -245,8 +257,7 @@ impl<'s, S: Store> Working<'s, S> {
                 changes.push(record);
             }
         }
-        let outcomes = self.store.commit(&Batch { at: self.now, changes })?;
-        if outcomes.contains(&Outcome::Conflict) { Err(StoreFault::Conflict) } else { Ok(()) }
+        Some(Batch { at: self.now, changes })
     }
 }
 

@@ -13,6 +13,7 @@
 //! Numbers are the gateway's own (`gateway.rs`), so no two gateways wait for each other's. Payments change no row of a merchant or of the
 //! system. Rows that rarely change are remembered with their versions, which the commit checks.
 
+mod flight;
 mod restore;
 mod rows;
 mod scan;
@@ -27,10 +28,10 @@ pub use session::Address;
 use super::{
     AlertNo, Batch, GatewayNo, Heads, Key, Link, Linked, Outcome, Record, Scan, Store, StoreFault, Visit,
 };
-use crate::accounts::{Hold, TransactionSeq, TransferSeq};
+use crate::accounts::{Hold, HoldState, TransactionSeq, TransferSeq};
 use crate::map::{Map, Set};
-use crate::report::BatchState;
 use crate::store::sqlite::read::{self, Columns};
+use flight::Flight;
 use protocol::time::Wall;
 use rows::{Arrays, Target};
 use session::{Ask, Session};
@@ -82,6 +83,12 @@ pub struct PostgresStore {
     runtime: Runtime,
     options: Options,
     session: Option<Session>,
+    /// A second session: reads while the first one commits.
+    reader: Option<Session>,
+    /// A commit on its way.
+    flight: Option<Flight>,
+    /// What became of the newest that has landed, until it is told.
+    fate: Option<Result<(), StoreFault>>,
     heads: Heads,
     /// What the present decision has read.
     seen: Map<Key, Seen>,
@@ -118,6 +125,9 @@ impl PostgresStore {
             runtime,
             options,
             session: None,
+            reader: None,
+            flight: None,
+            fate: None,
             heads,
             seen: Map::default(),
             kept: Map::default(),
@@ -194,7 +204,9 @@ impl PostgresStore {
         self.begin_beyond_restores()
     }
 
+    /// The session that commits, once nothing is on its way.
     fn session(&mut self) -> Result<(&mut Session, &Runtime), StoreFault> {
+        self.land()?;
         match &mut self.session {
             Some(session) => Ok((session, &self.runtime)),
             None => Err(AGAIN),
@@ -203,6 +215,11 @@ impl PostgresStore {
 
     /// What a failed read means: without its session the whole decision begins again.
     fn failed(&mut self, fault: StoreFault) -> StoreFault {
+        if self.flight.is_some() {
+            // Whatever is wrong, the commit on its way comes first; the next decision reads where it was sent.
+            self.reader = None;
+            return AGAIN;
+        }
         if !matches!(fault, StoreFault::Away(_)) {
             return fault;
         }
@@ -223,6 +240,11 @@ impl PostgresStore {
         let mut wanted = Set::default();
         for key in keys {
             if self.seen.contains_key(key) || !wanted.insert(*key) {
+                continue;
+            }
+            if let Some(flying) = self.flying(key) {
+                let flying = flying.clone();
+                self.seen.insert(*key, flying);
                 continue;
             }
             if !self.reading && matches!(key, Key::Limit(_)) {
@@ -265,7 +287,7 @@ impl PostgresStore {
             arrays.push((target, array));
         }
         let limits = due.map(|(now, limit)| (now.0, i64::try_from(limit).unwrap_or(i64::MAX)));
-        let (session, runtime) = self.session()?;
+        let (session, runtime) = if self.flight.is_some() { self.reader()? } else { self.session()? };
         let mut asks = Vec::with_capacity(arrays.len().saturating_add(1));
         for (target, array) in &arrays {
             let statement = match target {
@@ -303,6 +325,10 @@ impl PostgresStore {
                 let hold = read::hold(&mut Columns::new(&row));
                 holds.push(hold.ok_or(StoreFault::Damaged { what: "holds" })?);
             }
+            holds.retain(|hold| match self.flying(&Key::Hold(hold.seq)) {
+                Some(Seen { record: Some(Record::Hold(hold)), .. }) => hold.state == HoldState::Open,
+                _ => true,
+            });
             self.due = Some((now, holds));
         }
         Ok(())
@@ -339,6 +365,11 @@ impl PostgresStore {
     /// A record that was read; one that was read before must not have changed since.
     fn saw(&mut self, record: Record, version: i64) -> Result<(), StoreFault> {
         let key = record.key();
+        if let Some(flying) = self.flying(&key) {
+            let flying = flying.clone();
+            self.seen.insert(key, flying);
+            return Ok(());
+        }
         if let Some(before) = self.seen.get(&key)
             && before.record.is_some()
             && before.version != version
@@ -373,31 +404,6 @@ impl PostgresStore {
         let eighth = pause.checked_div(8).unwrap_or_default();
         self.sleep(pause.saturating_add(eighth.saturating_mul(share)));
     }
-
-    /// Remembers what was committed.
-    fn remember(&mut self, batch: &Batch) {
-        self.conflicts = 0;
-        if self.kept.len() > KEPT_MAX {
-            self.kept.clear();
-        }
-        for change in &batch.changes {
-            let key = change.key();
-            if matches!(key, Key::Limit(_)) {
-                self.limits = None;
-            }
-            let before = self.seen.get(&key);
-            let version = before.filter(|seen| seen.record.is_some()).map_or(0, |seen| seen.version);
-            let closed = matches!(change, Record::Batch(it) if it.state == BatchState::Closed);
-            if closed {
-                self.kept.remove(&key);
-            } else if is_kept(change) {
-                let version = version.saturating_add(1);
-                self.kept.insert(key, Seen { record: Some(change.clone()), version });
-            }
-        }
-        self.seen.clear();
-        self.due = None;
-    }
 }
 
 /// One that rarely changes, or that one gateway alone changes as long as its terminals stay with it. What is not there is never remembered.
@@ -414,7 +420,12 @@ pub(super) const fn is_kept(record: &Record) -> bool {
 }
 
 fn runtime() -> Result<Runtime, StoreFault> {
-    let built = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("database")
+        .enable_io()
+        .enable_time()
+        .build();
     built.map_err(|error| StoreFault::Io(error.to_string()))
 }
 
@@ -450,7 +461,7 @@ impl Store for PostgresStore {
     fn begin(&mut self) -> Result<(), StoreFault> {
         self.seen.clear();
         self.due = None;
-        self.reach()
+        if self.flight.is_some() { Ok(()) } else { self.reach() }
     }
 
     fn wants_prefetch(&self) -> bool {
@@ -463,7 +474,7 @@ impl Store for PostgresStore {
 
     fn get(&mut self, key: &Key) -> Result<Option<Record>, StoreFault> {
         if !self.seen.contains_key(key) {
-            if self.session.is_none() {
+            if self.session.is_none() && self.flight.is_none() {
                 self.reach()?;
             }
             self.fetch(std::slice::from_ref(key), None)?;
@@ -479,6 +490,7 @@ impl Store for PostgresStore {
     }
 
     fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
+        self.land()?;
         self.reach()?;
         let result = self.go_through(scan, visit);
         result.map_err(|fault| self.failed(fault))
@@ -489,6 +501,7 @@ impl Store for PostgresStore {
     }
 
     fn begin_reading(&mut self) -> Result<(), StoreFault> {
+        self.land()?;
         self.seen.clear();
         self.due = None;
         self.reach()?;
@@ -520,6 +533,7 @@ impl Store for PostgresStore {
     }
 
     fn skip_to(&mut self, at: Wall, next: TransactionSeq) -> Result<(), StoreFault> {
+        self.land()?;
         let (link, after) = Link::skipping(at, next, &self.heads);
         self.append(&[Record::Link(link)])?;
         self.heads = after;
@@ -527,6 +541,7 @@ impl Store for PostgresStore {
     }
 
     fn import(&mut self, records: &[Record]) -> Result<(), StoreFault> {
+        self.land()?;
         self.take_in(records)
     }
 
@@ -535,7 +550,20 @@ impl Store for PostgresStore {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
-        self.write(batch)?;
+        self.depart(batch)?;
+        self.fate()?;
         Ok(vec![Outcome::Applied; batch.changes.len()])
+    }
+
+    fn overlaps(&self) -> bool {
+        true
+    }
+
+    fn start(&mut self, batch: &Batch) -> Result<(), StoreFault> {
+        self.depart(batch)
+    }
+
+    fn finish(&mut self) -> Result<(), StoreFault> {
+        self.fate()
     }
 }

@@ -1,9 +1,11 @@
 //! One session with the server: its runtime, its statements, its time limits, and what the server's errors mean.
 
+use super::rows::Arrays;
 use crate::store::{GatewayNo, StoreFault};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -167,7 +169,7 @@ pub(super) fn fault(error: &tokio_postgres::Error) -> StoreFault {
 }
 
 /// Runs futures side by side: their requests leave in order without waiting for each other's answers.
-pub(super) async fn together<'f, T>(futures: Vec<Pin<Box<dyn Future<Output = T> + 'f>>>) -> Vec<T> {
+pub(super) async fn together<F: Future + ?Sized>(futures: Vec<Pin<Box<F>>>) -> Vec<F::Output> {
     let mut waiting: Vec<_> = futures.into_iter().map(|future| (future, None)).collect();
     poll_fn(|context| {
         let mut all = true;
@@ -191,9 +193,71 @@ pub(super) struct Ask<'a> {
     pub(super) params: Vec<&'a (dyn ToSql + Sync)>,
 }
 
-/// A session. Its connection is driven while something is waited for.
+/// A transaction that is not waited for: each statement with its parameters.
+pub(super) struct Sending {
+    client: Arc<Client>,
+    statements: Vec<(Statement, Params)>,
+    /// It is a part of a transaction that is open already.
+    within: bool,
+}
+
+/// Parameters that a statement owns.
+pub(super) enum Params {
+    None,
+    /// One number.
+    One(i64),
+    /// Columns, and how many rows must be found.
+    Rows(Arrays, Option<i64>),
+}
+
+impl Params {
+    fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        match self {
+            Self::None => Vec::new(),
+            Self::One(number) => vec![number],
+            Self::Rows(arrays, count) => {
+                let mut params = arrays.params();
+                params.extend(count.as_ref().map(|count| -> &(dyn ToSql + Sync) { count }));
+                params
+            }
+        }
+    }
+}
+
+impl Sending {
+    /// As a part of a transaction that is open already, which goes on afterwards.
+    pub(super) const fn within(mut self) -> Self {
+        self.within = true;
+        self
+    }
+
+    /// All of them in one transaction and one round trip, or the first error and none. An error that is not the server's own word leaves
+    /// open what became of the transaction.
+    pub(super) async fn run(self) -> Result<(), StoreFault> {
+        type Step<'f> = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send + 'f>>;
+        let Self { client, statements, within } = &self;
+        let mut steps: Vec<Step<'_>> = Vec::with_capacity(statements.len().saturating_add(2));
+        if !within {
+            steps.push(Box::pin(client.batch_execute("BEGIN")));
+        }
+        for (statement, params) in statements {
+            steps.push(Box::pin(async move { client.query(statement, &params.params()).await.map(|_| ()) }));
+        }
+        // After an error the server makes a rollback of it.
+        if !within {
+            steps.push(Box::pin(client.batch_execute("COMMIT")));
+        }
+        let done = tokio::time::timeout(ANSWER, together(steps)).await;
+        for step in done.map_err(|_| lost())? {
+            step.map_err(|error| fault(&error))?;
+        }
+        Ok(())
+    }
+}
+
+/// A session. Its connection is driven by the runtime's own thread.
 pub(super) struct Session {
-    client: Client,
+    client: Arc<Client>,
     statements: HashMap<String, Statement>,
 }
 
@@ -218,7 +282,7 @@ impl Session {
                     tracing::debug!(error = %words(&error), "the database ended the session");
                 }
             });
-            Ok(Self { client, statements: HashMap::new() })
+            Ok(Self { client: Arc::new(client), statements: HashMap::new() })
         });
         let session: Self = connected?;
         session.simple(runtime, SETTINGS)?;
@@ -326,22 +390,9 @@ impl Session {
         done.map_err(|_| lost())?.into_iter().map(|rows| rows.map_err(|error| fault(&error))).collect()
     }
 
-    /// Several statements in one transaction and one round trip: all of them, or the first error and none. An error that is not the
-    /// server's own word leaves open what became of the transaction.
-    pub(super) fn transact(&self, runtime: &Runtime, asks: &[Ask<'_>]) -> Result<(), StoreFault> {
-        type Step<'f> = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + 'f>>;
-        let client = &self.client;
-        let mut steps: Vec<Step<'_>> = vec![Box::pin(client.batch_execute("BEGIN"))];
-        for ask in asks {
-            steps.push(Box::pin(async { client.query(&ask.statement, &ask.params).await.map(|_| ()) }));
-        }
-        // After an error the server makes a rollback of it.
-        steps.push(Box::pin(client.batch_execute("COMMIT")));
-        let done = runtime.block_on(async { tokio::time::timeout(ANSWER, together(steps)).await });
-        for step in done.map_err(|_| lost())? {
-            step.map_err(|error| fault(&error))?;
-        }
-        Ok(())
+    /// A transaction of these statements, to be run.
+    pub(super) fn sending(&self, statements: Vec<(Statement, Params)>) -> Sending {
+        Sending { client: Arc::clone(&self.client), statements, within: false }
     }
 }
 

@@ -1,11 +1,11 @@
 //! A commit: everything it changes, everything it relied on, and its link, in one transaction and one round trip.
 
 use super::rows::{self, Arrays, Target, Value};
-use super::session::Ask;
+use super::session::{Params, Sending};
 use super::shape::{Column, Kind, Table};
 use super::{AGAIN, PostgresStore, Seen, shape};
 use crate::map::Set;
-use crate::store::{Batch, Key, Link, Linked, Record, StoreFault};
+use crate::store::{Batch, Key, Link, Record, StoreFault};
 use std::collections::BTreeMap;
 
 /// What a commit does to one table, in the order of its keys.
@@ -40,49 +40,15 @@ struct Step {
 const VERSION: Column = Column { name: "version", kind: Kind::Big, changes: false };
 
 impl PostgresStore {
-    /// Commits a batch.
-    pub(super) fn write(&mut self, batch: &Batch) -> Result<(), StoreFault> {
-        let (link, after) = Link::of(batch, &self.heads);
-        let newest = Some(Linked { number: link.number, hash: link.hash });
-        match self.try_write(batch, &link) {
-            Ok(()) => {
-                self.heads = after;
-                self.remember(batch);
-                Ok(())
-            }
-            Err(StoreFault::Away(why)) => {
-                tracing::warn!(%why, commit = %link.number, "a commit's answer was lost");
-                let seen = std::mem::take(&mut self.seen);
-                self.session = None;
-                // Reached again, the heads are those of the database, and nobody works on it in our name.
-                self.reach()?;
-                if self.heads.link == newest {
-                    tracing::info!(commit = %link.number, "it was kept");
-                    self.seen = seen;
-                    self.remember(batch);
-                    return Ok(());
-                }
-                tracing::info!(commit = %link.number, "it was not kept: its requests are decided again");
-                Err(AGAIN)
-            }
-            Err(fault) => {
-                self.forget();
-                if fault == StoreFault::Conflict {
-                    self.give_way();
-                }
-                Err(fault)
-            }
-        }
-    }
-
-    fn try_write(&mut self, batch: &Batch, link: &Link) -> Result<(), StoreFault> {
+    /// What a batch changes and relies on, as one transaction that is not sent yet.
+    pub(super) fn prepare_commit(&mut self, batch: &Batch, link: &Link) -> Result<Sending, StoreFault> {
         self.read_what_is_replaced(batch)?;
         let mut groups = self.groups(batch)?;
         if let Some((table, values)) = rows::row(&Record::Link(*link))? {
             groups.entry(table).or_default().inserts.push(values);
         }
         let sets_limits = batch.changes.iter().any(|change| matches!(change, Record::Limit(_)));
-        self.run(steps(groups)?, sets_limits)
+        self.sending(steps(groups)?, sets_limits)
     }
 
     /// Appends records as they are.
@@ -176,38 +142,37 @@ impl PostgresStore {
     }
 
     fn run(&mut self, steps: Vec<Step>, sets_limits: bool) -> Result<(), StoreFault> {
-        let head = self.limits.as_ref().map(|(head, _)| *head).filter(|_| self.used_limits());
         let importing = self.importing.is_some();
+        let sending = self.sending(steps, sets_limits)?;
+        // A copy is taken in by one transaction, which is open.
+        let sending = if importing { sending.within() } else { sending };
+        self.runtime.block_on(sending.run())
+    }
+
+    fn sending(&mut self, steps: Vec<Step>, sets_limits: bool) -> Result<Sending, StoreFault> {
+        let head = self.limits.as_ref().map(|(head, _)| *head).filter(|_| self.used_limits());
         let (session, runtime) = self.session()?;
-        let mut asks = Vec::with_capacity(steps.len());
-        if let Some(head) = &head {
+        let mut statements = Vec::with_capacity(steps.len().saturating_add(2));
+        if let Some(head) = head {
             let statement = session.prepared(runtime, "check limits", || shape::CHECK_LIMITS.to_owned())?;
-            asks.push(Ask { statement, params: vec![head] });
+            statements.push((statement, Params::One(head)));
         }
         if sets_limits {
             let statement = session.prepared(runtime, "change limits", || shape::CHANGE_LIMITS.to_owned())?;
-            asks.push(Ask { statement, params: Vec::new() });
+            statements.push((statement, Params::None));
         }
-        for step in &steps {
-            let table = step.table;
-            let name = format!("{table:?} {:?}", step.act);
-            let statement = session.prepared(runtime, &name, || match step.act {
+        for Step { table, act, arrays, count } in steps {
+            let name = format!("{table:?} {act:?}");
+            let statement = session.prepared(runtime, &name, || match act {
                 Act::Update => table.update(),
                 Act::Check => table.check(),
                 Act::Absent => table.absent(),
                 Act::Insert => table.insert(),
             })?;
-            let mut params = step.arrays.params();
-            if matches!(step.act, Act::Update | Act::Check) {
-                params.push(&step.count);
-            }
-            asks.push(Ask { statement, params });
+            let count = matches!(act, Act::Update | Act::Check).then_some(count);
+            statements.push((statement, Params::Rows(arrays, count)));
         }
-        if importing {
-            // All of it is one transaction, which is open.
-            return session.ask(runtime, &asks).map(drop);
-        }
-        session.transact(runtime, &asks)
+        Ok(session.sending(statements))
     }
 }
 
