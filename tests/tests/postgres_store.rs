@@ -6,7 +6,7 @@ use backend::Engine;
 use backend::accounts::chart::{Book, FundingKind, FundingNumber};
 use backend::api::{
     Answer, AnswerBody, Backend, ContentDigest, HostAnswer, HostBody, HostRequest, Identity, PayerToken,
-    Query, Report, Request,
+    Query, Report, Request, Submitted,
 };
 use backend::report::AuditReport;
 use backend::store::postgres::{Address, Options, PostgresStore, prepare};
@@ -79,13 +79,14 @@ impl Gateway {
             .collect())
     }
 
-    /// Until it is taken: between its tries to reach the server a gateway refuses at once.
-    fn ask_again(&mut self, request: &HostRequest) -> HostAnswer {
+    /// Asks until the server is there again.
+    fn ask_on(&mut self, requests: &[HostRequest]) -> Vec<HostAnswer> {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
-            match self.ask(std::slice::from_ref(request)) {
-                Ok(mut answers) => break answers.remove(0),
-                Err(fault) => assert!(Instant::now() < deadline, "{fault}"),
+            match self.ask(requests) {
+                Ok(answers) => return answers,
+                Err(StoreFault::Away(why)) => assert!(Instant::now() < deadline, "{why}"),
+                Err(fault) => panic!("{fault}"),
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -184,6 +185,137 @@ fn gateways_that_fight_over_one_payer_never_overdraw_it_and_all_come_through() {
     assert_eq!(all[0].0.audit().exceptions, []);
 }
 
+fn batch(requests: &[HostRequest]) -> Vec<Request> {
+    requests.iter().cloned().map(Request::Host).collect()
+}
+
+/// What was submitted, which must be under way: code, and whether it is a repeat.
+fn under_way(gateway: &mut Gateway, requests: &[HostRequest]) -> Vec<(ResponseCode, bool)> {
+    match gateway.engine.submit(clock().now(), &batch(requests)).unwrap() {
+        Submitted::UnderWay(answers) => answers.iter().map(code_of).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn code_of(answer: &Answer) -> (ResponseCode, bool) {
+    match answer {
+        Answer::Host(answer) => (answer.code, answer.repeat),
+        Answer::Admin(_) => panic!("a terminal's answer"),
+    }
+}
+
+#[test]
+fn a_batch_is_decided_on_top_of_the_one_that_is_still_on_its_way() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let mut gateway = Gateway::first(&server, &database, 2, 2);
+    let most = gateway.purchase(1, 1, 1, MONEY - 10);
+    let (approved, repeated) = ((ResponseCode::APPROVED, false), (ResponseCode::APPROVED, true));
+    assert_eq!(under_way(&mut gateway, std::slice::from_ref(&most)), [approved]);
+    for round in 0..20 {
+        // The same message again, more than is left, and what another payer has.
+        let trace = 2 + round * 3;
+        let again = [
+            most.clone(),
+            gateway.purchase(1, trace, 1, 11),
+            gateway.purchase(1, trace + 1, 2, 7),
+            gateway.purchase(2, trace, 2, 1),
+        ];
+        let expected = [repeated, (ResponseCode::FUNDS, false), approved, approved];
+        assert_eq!(under_way(&mut gateway, &again), expected);
+    }
+    // A question waits for what is on its way.
+    let report = gateway.audit();
+    assert_eq!((report.exceptions.as_slice(), report.transactions), (&[][..], 1 + 3 * 20));
+    gateway.engine.finish().unwrap();
+    gateway.engine.finish().unwrap();
+    assert_eq!((gateway.held(1), gateway.held(2)), (MONEY - 10, 8 * 20));
+}
+
+#[test]
+fn what_was_decided_on_a_commit_that_another_gateway_overtook_is_worth_nothing() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let mut first = Gateway::first(&server, &database, 2, 2);
+    let mut second = Gateway::open(&server, &database, 2);
+    let opening = [first.purchase(1, 1, 1, 1), first.purchase(2, 1, 2, 1)];
+    first.ask(&opening).unwrap();
+    for round in 0..10 {
+        // The second gateway changes the terminal's batch, which the first believes to know.
+        let trace = 2 + round * 10;
+        let elsewhere = second.purchase(1, trace, 2, 1);
+        assert_eq!(second.ask(&[elsewhere]).unwrap()[0].code, ResponseCode::APPROVED);
+        let (one, two) = (first.purchase(1, trace + 1, 1, 5), first.purchase(2, trace, 2, 5));
+        assert_eq!(under_way(&mut first, std::slice::from_ref(&one)), [(ResponseCode::APPROVED, false)]);
+        // The same message, and another one of the same payer: both decided on what will not be.
+        let next = batch(&[one.clone(), first.purchase(1, trace + 2, 1, 5), two.clone()]);
+        let submitted = first.engine.submit(clock().now(), &next).unwrap();
+        assert_eq!(submitted, Submitted::BeforeLost(StoreFault::Conflict));
+        first.engine.finish().unwrap();
+        let repeats: Vec<bool> = [one.clone(), one, two]
+            .iter()
+            .map(|it| first.ask(std::slice::from_ref(it)).unwrap()[0].repeat)
+            .collect();
+        assert_eq!(repeats, [false, true, false], "nothing of it was kept");
+    }
+    assert_eq!((first.held(1), first.held(2)), (1 + 5 * 10, 1 + 6 * 10));
+    assert_eq!(first.audit().exceptions, []);
+}
+
+#[test]
+fn a_failure_is_told_even_if_something_else_met_it_first() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let mut first = Gateway::first(&server, &database, 1, 1);
+    let mut second = Gateway::open(&server, &database, 2);
+    for (trace, gateway) in [(1, &mut first), (2, &mut second)] {
+        let buy = gateway.purchase(1, trace, 1, 1);
+        gateway.ask(&[buy]).unwrap();
+    }
+    let buy = first.purchase(1, 3, 1, 5);
+    under_way(&mut first, std::slice::from_ref(&buy));
+    // The audit waits for it, and reads what is there; a batch is not decided over an untold failure.
+    assert_eq!(first.audit().transactions, 2);
+    assert_eq!(first.ask(std::slice::from_ref(&buy)), Err(StoreFault::Conflict));
+    assert_eq!(first.engine.finish(), Err(StoreFault::Conflict));
+    assert_eq!(first.ask(&[buy]).unwrap()[0].repeat, false);
+    assert_eq!(first.held(1), 7);
+}
+
+#[test]
+fn a_commit_on_its_way_through_a_crash_of_the_server_is_kept_or_not_and_the_store_says_which() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let mut gateway = Gateway::first(&server, &database, 1, 4);
+    let (mut held, mut fates) = (0, [0, 0]);
+    for round in 0..6u32 {
+        let requests: Vec<HostRequest> =
+            (1..=50).map(|n| gateway.purchase(1, round * 50 + n, 1 + n % 4, 3)).collect();
+        under_way(&mut gateway, &requests);
+        if round % 2 == 0 {
+            std::thread::sleep(Duration::from_millis(u64::from(round)));
+        }
+        server.stop(if round % 3 == 0 { Stop::Kill } else { Stop::Immediate });
+        server.resume();
+        let told = gateway.engine.finish();
+        let answers = gateway.ask_on(&requests);
+        let kept = answers[0].repeat;
+        let same = |answer: &HostAnswer| answer.code.is_approved() && answer.repeat == kept;
+        assert!(answers.iter().all(same), "round {round}: all or none");
+        match told {
+            Ok(()) => assert!(kept, "round {round}: it was said to be kept"),
+            Err(StoreFault::Conflict) => assert!(!kept, "round {round}: it was said to be lost"),
+            // The server took longer than the store waits: nobody could know.
+            Err(StoreFault::Away(_)) => {}
+            Err(fault) => panic!("{fault}"),
+        }
+        fates[usize::from(kept)] += 1;
+        held += 150;
+    }
+    assert_eq!((1..=4).map(|payer| gateway.held(payer)).sum::<u64>(), held, "{fates:?}");
+    assert_eq!(gateway.audit().exceptions, []);
+}
+
 /// A terminal at one gateway: pays, and repeats what was not answered, until it is told to stop.
 fn work(mut gateway: Gateway, terminal: u32, stop: &AtomicBool) -> (Gateway, HashMap<u32, HostAnswer>, u32) {
     let (mut told, mut refusals, mut trace) = (HashMap::new(), 0, 0);
@@ -260,7 +392,7 @@ fn while_the_server_is_away_requests_are_refused_in_time_and_taken_again_afterwa
     assert!(matches!(gateway.ask(std::slice::from_ref(&request)), Err(StoreFault::Away(_))));
     assert!(began.elapsed() < first, "the second does not wait again");
     server.resume();
-    let answer = gateway.ask_again(&request);
+    let answer = gateway.ask_on(&[request]).remove(0);
     assert_eq!((answer.code, answer.repeat), (ResponseCode::APPROVED, false));
     assert_eq!(gateway.held(1), 5);
 }
@@ -429,7 +561,7 @@ fn a_server_that_does_not_let_us_in_is_told_apart_from_one_that_is_away() {
         "as a standby would"
     );
     server.sql("postgres", &format!("ALTER DATABASE {database} SET default_transaction_read_only = off"));
-    let answer = gateway.ask_again(&request);
+    let answer = gateway.ask_on(&[request]).remove(0);
     assert_eq!((answer.code, answer.body), (ResponseCode::APPROVED, AnswerBody::None));
 }
 

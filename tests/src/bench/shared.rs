@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use backend::Engine;
 use backend::api::{
     AdminRequest, Answer, Backend, ContentDigest, HostBody, HostRequest, Identity, PayerToken, Request,
+    Submitted,
 };
 use backend::store::postgres::PostgresStore;
 use keys::SoftKeys;
@@ -108,6 +109,7 @@ impl Bench {
             self.commit(sort)?;
             done += PER_COMMIT;
         }
+        self.engine.finish()?;
         Ok(f64::from(done) / began.elapsed().as_secs_f64())
     }
 
@@ -128,7 +130,11 @@ impl Bench {
             let request = HostRequest { identity, digest: ContentDigest([0x77; 16]), body };
             requests.push(Request::Host(request));
         }
-        let answers = self.engine.execute(clock().now(), &requests)?;
+        // As the gateway does it: the next batch is decided while this one is made durable.
+        let answers = match self.engine.submit(clock().now(), &requests)? {
+            Submitted::Done(answers) | Submitted::UnderWay(answers) => answers,
+            Submitted::BeforeLost(fault) => anyhow::bail!("a commit was not kept: {fault}"),
+        };
         let approved =
             answers.iter().all(|answer| matches!(answer, Answer::Host(host) if host.code.is_approved()));
         anyhow::ensure!(approved, "a purchase was declined");
