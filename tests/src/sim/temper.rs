@@ -2,7 +2,9 @@
 //! every history has a little of, none has much of.
 //!
 //! Most acts are payments, which need no gateway; every card is loaded first, and loads, uploads and settlements come in between at a
-//! rarer rate.
+//! rarer rate. What chance alone brings about too seldom is a scene of its own ([`scenes`]).
+
+mod scenes;
 
 use super::plan::*;
 use super::rng::Rng;
@@ -24,8 +26,6 @@ const JUMPS_MS: [i64; 8] = [
 ];
 /// Most acts of a history; most have fewer.
 pub const ACTS_MAX: u64 = 80;
-/// Histories in which a terminal's disk is restored or replaced, of a hundred.
-const RESTORES_OF_100: u64 = 15;
 /// What a load is for, in minor units.
 const LOADS: [u32; 5] = [1, 2_000, 5_000, 20_000, 40_000];
 
@@ -79,9 +79,7 @@ impl Plan {
             acts.extend(temper.torn_load());
         }
         acts.extend(temper.rush());
-        if temper.rng.chance(RESTORES_OF_100) {
-            temper.disks(&mut acts);
-        }
+        temper.scenes(&mut acts);
         Self { seed, cards, terminals, gateways, acts }
     }
 }
@@ -291,23 +289,6 @@ impl Temper {
             _ => TerminalFault::ClockNonsense { step },
         };
         self.has(16 + kind).then_some(fault)
-    }
-
-    /// A terminal whose disk is restored or replaced, once or several times.
-    fn disks(&mut self, acts: &mut Vec<Act>) {
-        let terminal = self.rng.index(self.terminals);
-        let mut at = 0;
-        for round in 0..2 + self.rng.index(5) {
-            at += 1 + self.rng.index(1 + acts.len().saturating_sub(at) / 2);
-            let what = match self.rng.below(6) {
-                _ if round == 0 => Imaging::Keep,
-                0 => Imaging::Keep,
-                1 => Imaging::Replace,
-                _ => Imaging::Restore,
-            };
-            let act = Act::Disk { terminal, after_ms: self.pause(), what };
-            acts.insert(at.min(acts.len()), act);
-        }
     }
 
     // --- at the gateway -----------------------------------------------------------------------------------------

@@ -1,0 +1,60 @@
+//! What chance alone brings about too seldom, put into a history on purpose: a few acts in a row, at any moment of it.
+
+use super::super::plan::*;
+use super::Temper;
+
+/// Histories in which a terminal's disk is restored or replaced, of a hundred.
+const RESTORES_OF_100: u64 = 15;
+/// Histories in which a settlement comes again, of a hundred.
+const SETTLED_AGAIN_OF_100: u64 = 25;
+/// The frame of a settlement with nothing to be sent before it: it comes after the sign-in.
+const SETTLEMENT: usize = 1;
+
+impl Temper {
+    /// Puts scenes among the acts.
+    pub(super) fn scenes(&mut self, acts: &mut Vec<Act>) {
+        if self.rng.chance(RESTORES_OF_100) {
+            self.disks(acts);
+        }
+        if self.rng.chance(SETTLED_AGAIN_OF_100) {
+            let scene = self.settled_again();
+            let at = 1 + self.rng.index(acts.len());
+            acts.splice(at..at, scene);
+        }
+    }
+
+    /// A terminal whose disk is restored or replaced, once or several times.
+    fn disks(&mut self, acts: &mut Vec<Act>) {
+        let terminal = self.rng.index(self.terminals);
+        let mut at = 0;
+        for round in 0..2 + self.rng.index(5) {
+            at += 1 + self.rng.index(1 + acts.len().saturating_sub(at) / 2);
+            let what = match self.rng.below(6) {
+                _ if round == 0 => Imaging::Keep,
+                0 => Imaging::Keep,
+                1 => Imaging::Replace,
+                _ => Imaging::Restore,
+            };
+            let act = Act::Disk { terminal, after_ms: self.pause(), what };
+            acts.insert(at.min(acts.len()), act);
+        }
+    }
+
+    /// A settlement that comes twice, or whose answer is lost and that comes again behind the sign-in that asks what became of it.
+    fn settled_again(&mut self) -> [Act; 2] {
+        let terminal = self.rng.index(self.terminals);
+        let errand = |task, line| {
+            let (faults, gateway) = (Vec::new(), Vec::new());
+            Act::Errand(Errand { terminal, task, after_ms: 90_000, faults, line, gateway })
+        };
+        let up = |frame, blow| LineFault { way: Way::Up, frame, blow };
+        let lost = LineFault { way: Way::Down, frame: SETTLEMENT, blow: Blow::Lost };
+        let late_ms = self.rng.pick(&[30, 900, 25_000]);
+        let line = match self.rng.below(3) {
+            0 => vec![up(SETTLEMENT, Blow::Twice(late_ms))],
+            1 => vec![lost, up(SETTLEMENT + 1, Blow::Replay(0))],
+            _ => vec![lost, up(SETTLEMENT, Blow::Twice(late_ms))],
+        };
+        [errand(Task::Upload, Vec::new()), errand(Task::Settle, line)]
+    }
+}
