@@ -27,6 +27,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod arrival;
 pub mod balance;
 pub mod errand;
 pub mod host;

@@ -11,11 +11,12 @@ mod log;
 
 pub(crate) use log::{Whose, whose};
 
-use crate::machine::{Event, LoadReply, Machine, Order, Patience, Prompt, Standing, Step, apdu};
+use crate::arrival::{Arrival, Arrived, today};
+use crate::machine::{Event, LoadReply, Machine, Patience, Prompt, Standing, Step, apdu};
 use crate::outcome::{Decline, Fault, LoadReceipt, Outcome};
 use crate::profile::Profile;
-use crate::record::{HostNumbers, JournalEntry, LoadIntent, LoadState, RecordId};
-use crate::selection::{Next, Selected, select, selected};
+use crate::record::{CardId, HostNumbers, JournalEntry, LoadIntent, LoadState, RecordId};
+use crate::selection::Selected;
 use core::cmp::Ordering;
 use protocol::apdu::{Response, StatusWord};
 use protocol::ids::SamTerminal;
@@ -58,10 +59,7 @@ impl CardPin {
 
 #[derive(Debug)]
 enum State {
-    Fresh,
-    WaitingCard,
-    WaitingRemoval,
-    Selecting(usize),
+    Arriving,
     LookingUp,
     Proving,
     ReadingLog(Tac, u8),
@@ -112,17 +110,13 @@ const DRIVER_FAULT: Outcome = Outcome::Failed(Fault::Driver);
 /// One load.
 #[derive(Debug)]
 pub struct Load<'p> {
-    profile: &'p Profile,
+    arrival: Arrival<'p>,
     terminal: SamTerminal,
     amount: CardAmount,
     pin: CardPin,
     numbers: HostNumbers,
-    patience: Patience,
     state: State,
-    card: Option<Selected<'p>>,
     open: Option<OpenLoad>,
-    deadline: Option<Mono>,
-    prompt: Prompt,
 }
 
 impl<'p> Load<'p> {
@@ -142,35 +136,27 @@ impl<'p> Load<'p> {
             return Err(ZeroAmount);
         }
         Ok(Self {
-            profile,
+            arrival: Arrival::new(profile, patience),
             terminal,
             amount,
             pin,
             numbers,
-            patience,
-            state: State::Fresh,
-            card: None,
+            state: State::Arriving,
             open: None,
-            deadline: None,
-            prompt: Prompt::PresentCard,
         })
     }
 
     fn advance(&mut self, event: Event<'_>, now: Now) -> Transition {
         match (core::mem::replace(&mut self.state, State::Finished), event) {
-            (State::Fresh, Event::Start) => {
-                self.deadline = Some(now.mono.plus_ms(self.patience.card_ms));
-                Ok(self.wait_card(Prompt::PresentCard))
-            }
-            (State::WaitingCard, Event::CardPresent) => {
-                self.prompt = Prompt::Processing;
-                self.select(0)
-            }
-            (State::WaitingRemoval, Event::CardLost) => Ok(self.wait_card(self.prompt_for_return())),
-            (State::WaitingCard | State::WaitingRemoval, Event::Tick) => Err(Outcome::TimedOut),
-            (State::WaitingCard | State::WaitingRemoval, Event::Operator(Order::Cancel)) => {
-                Err(Outcome::Cancelled)
-            }
+            (
+                State::Arriving,
+                event @ (Event::Start
+                | Event::CardPresent
+                | Event::CardAnswer(_)
+                | Event::CardLost
+                | Event::Tick
+                | Event::Operator(_)),
+            ) => self.arriving(event, now),
             (State::LookingUp, Event::Standing(standing)) => self.standing(standing),
             (State::AskingHost, Event::HostAnswer(reply)) => self.host_answered(reply),
             (State::AskingHost, Event::HostLost) => Err(Outcome::Failed(Fault::HostGone)),
@@ -184,7 +170,6 @@ impl<'p> Load<'p> {
 
     fn card_answered(&mut self, state: State, answer: &[u8], now: Now) -> Transition {
         match state {
-            State::Selecting(n) => self.selected(n, answer, now),
             State::Proving => self.proved(answer),
             State::ReadingLog(tac, record) => self.log_read(tac, record, answer),
             State::VerifyingPin => self.pin_verified(answer),
@@ -205,7 +190,7 @@ impl<'p> Load<'p> {
                     disproved: false,
                     consent: None,
                 });
-                self.prompt = Prompt::Connecting;
+                self.arrival.prompt = Prompt::Connecting;
                 self.state = State::AskingHost;
                 Ok(Step::AskHost(intent))
             }
@@ -216,7 +201,7 @@ impl<'p> Load<'p> {
             }
             State::StoringCreditSent(consent) => {
                 self.open.as_mut().ok_or(DRIVER_FAULT)?.credit_sent = true;
-                self.prompt = Prompt::Processing;
+                self.arrival.prompt = Prompt::Processing;
                 let credit = CreditForLoad { moment: consent.moment, mac2: consent.mac2 };
                 self.send_card(State::Crediting, |out| credit.encode(out))
             }
@@ -238,65 +223,34 @@ impl<'p> Load<'p> {
     }
 
     fn present(&self) -> Result<&Selected<'p>, Outcome> {
-        self.card.as_ref().ok_or(DRIVER_FAULT)
+        self.arrival.card.as_ref().ok_or(DRIVER_FAULT)
     }
 
     // --- the card arrives ---------------------------------------------------------------------------------------
 
-    fn wait_card(&mut self, prompt: Prompt) -> Step {
-        self.card = None;
-        self.prompt = prompt;
-        self.state = State::WaitingCard;
-        Step::WaitCard
-    }
-
-    fn wait_removal(&mut self, prompt: Prompt) -> Step {
-        self.prompt = prompt;
-        self.state = State::WaitingRemoval;
-        Step::WaitRemoval
-    }
-
-    fn prompt_for_return(&self) -> Prompt {
-        self.open.as_ref().map_or(Prompt::PresentAgain, |open| Prompt::PresentSameCard(open.intent.card))
-    }
-
-    fn select(&mut self, n: usize) -> Transition {
-        match select(self.profile, n) {
-            Ok(command) => {
-                self.state = State::Selecting(n);
-                Ok(Step::ToCard(command))
-            }
-            Err(decline) => self.not_this_card(decline),
+    fn arriving(&mut self, event: Event<'_>, now: Now) -> Transition {
+        self.state = State::Arriving;
+        match self.arrival.on(event, now, self.open_card())? {
+            Arrived::Not(step) => Ok(step),
+            Arrived::Here => self.arrived(now),
+            Arrived::Lost => Ok(self.card_lost(now)),
         }
     }
 
-    fn selected(&mut self, n: usize, answer: &[u8], now: Now) -> Transition {
-        let card = match selected(self.profile, n, answer) {
-            Ok(Next::Selected(card)) => card,
-            Ok(Next::TryAid(n)) => return self.select(n),
-            Err(decline) => return self.not_this_card(decline),
-        };
-        let id = card.id;
-        if let Some(open) = &self.open {
-            if open.intent.card != id {
-                return Ok(self.wait_removal(Prompt::OtherCard(id)));
-            }
-            self.card = Some(card);
+    /// The card that something is open of.
+    fn open_card(&self) -> Option<CardId> {
+        self.open.as_ref().map(|open| open.intent.card)
+    }
+
+    fn arrived(&mut self, now: Now) -> Transition {
+        if self.open.is_some() {
             return self.prove();
         }
-        let (today, _) = now.local().map_err(|_| Outcome::Failed(Fault::Clock))?;
-        card.check_validity(today).map_err(Outcome::Declined)?;
-        self.card = Some(card);
+        let card = self.present()?;
+        card.check_validity(today(now)?).map_err(Outcome::Declined)?;
+        let id = card.id;
         self.state = State::LookingUp;
         Ok(Step::LookUp(id))
-    }
-
-    /// A card that cannot be loaded. While a load is open it is simply not the card we wait for.
-    fn not_this_card(&mut self, decline: Decline) -> Transition {
-        if self.open.is_some() {
-            return Ok(self.wait_removal(self.prompt_for_return()));
-        }
-        Err(Outcome::Declined(decline))
     }
 
     fn standing(&mut self, standing: &Standing) -> Transition {
@@ -328,9 +282,10 @@ impl<'p> Load<'p> {
             self.open = None;
         }
         if self.open.is_some() {
-            self.deadline = Some(now.mono.plus_ms(self.patience.same_card_ms));
+            self.arrival.give_time_to_return(now);
         }
-        self.wait_card(self.prompt_for_return())
+        self.state = State::Arriving;
+        self.arrival.wait_return(self.open_card())
     }
 
     // --- the load -----------------------------------------------------------------------------------------------
@@ -437,7 +392,7 @@ impl<'p> Load<'p> {
 
     fn prove(&mut self) -> Transition {
         let intent = self.open.as_ref().ok_or(DRIVER_FAULT)?.intent;
-        self.prompt = Prompt::Processing;
+        self.arrival.prompt = Prompt::Processing;
         let command = prove_load(&intent);
         self.send_card(State::Proving, |out| command?.encode(intent.algorithm.suite(), out))
     }
@@ -572,11 +527,11 @@ impl Machine for Load<'_> {
     }
 
     fn deadline(&self) -> Option<Mono> {
-        matches!(self.state, State::WaitingCard | State::WaitingRemoval).then_some(self.deadline).flatten()
+        matches!(self.state, State::Arriving).then(|| self.arrival.deadline()).flatten()
     }
 
     fn prompt(&self) -> Prompt {
-        self.prompt
+        self.arrival.prompt
     }
 }
 

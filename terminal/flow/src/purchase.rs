@@ -8,13 +8,14 @@
 //! begins. An open debit of this payment asks for the same card back; one of an earlier payment is resolved first when
 //! its card comes by. How it is resolved is in `recovery`.
 
+use crate::arrival::{Arrival, Arrived, today};
 use crate::load::prove_load;
-use crate::machine::{Event, Machine, Order, Patience, Prompt, Standing, Step, apdu, usable};
+use crate::machine::{Event, Machine, Patience, Prompt, Standing, Step, apdu, usable};
 use crate::outcome::{Certainty, Decline, Doubt, Fault, Outcome};
 use crate::profile::Profile;
-use crate::record::{DebitIntent, JournalEntry, LoadIntent, RecordId, Resolution, Uncertainty};
+use crate::record::{CardId, DebitIntent, JournalEntry, LoadIntent, RecordId, Resolution, Uncertainty};
 use crate::sam::{SamIdentity, select_application};
-use crate::selection::{Next, Selected, select, selected};
+use crate::selection::Selected;
 use protocol::apdu::{Response, StatusWord};
 use protocol::money::CardAmount;
 use protocol::purse::answer::{DebitAnswer, InitForPurchaseAnswer, parse_balance};
@@ -39,10 +40,7 @@ pub struct ZeroAmount;
 /// What was asked last, and what is needed when the answer comes.
 #[derive(Debug)]
 enum State<'p> {
-    Fresh,
-    WaitingCard,
-    WaitingRemoval,
-    Selecting(usize),
+    Arriving,
     LookingUp,
     ProvingLoad(RecordId, LoadIntent),
     ReadingLog(RecordId, LoadIntent, Tac, u8),
@@ -101,20 +99,15 @@ const DRIVER_FAULT: Outcome = Outcome::Failed(Fault::Driver);
 /// One purchase.
 #[derive(Debug)]
 pub struct Purchase<'p> {
-    profile: &'p Profile,
+    arrival: Arrival<'p>,
     sam: SamIdentity,
-    patience: Patience,
     amount: CardAmount,
     state: State<'p>,
     /// The suite whose SAM application is current.
     sam_suite: Option<Suite>,
-    /// The card in the field, once it has said who it is.
-    card: Option<Selected<'p>>,
     /// Why that card may not pay; an open debit of it is resolved all the same.
     barred: Option<Decline>,
     open: Option<OpenDebit>,
-    deadline: Option<Mono>,
-    prompt: Prompt,
 }
 
 impl<'p> Purchase<'p> {
@@ -132,35 +125,27 @@ impl<'p> Purchase<'p> {
             return Err(ZeroAmount);
         }
         Ok(Self {
-            profile,
+            arrival: Arrival::new(profile, patience),
             sam,
-            patience,
             amount,
-            state: State::Fresh,
+            state: State::Arriving,
             sam_suite: None,
-            card: None,
             barred: None,
             open: None,
-            deadline: None,
-            prompt: Prompt::PresentCard,
         })
     }
 
     fn advance(&mut self, event: Event<'_>, now: Now) -> Transition {
         match (core::mem::replace(&mut self.state, State::Finished), event) {
-            (State::Fresh, Event::Start) => {
-                self.deadline = Some(now.mono.plus_ms(self.patience.card_ms));
-                Ok(self.wait_card(Prompt::PresentCard))
-            }
-            (State::WaitingCard, Event::CardPresent) => {
-                self.prompt = Prompt::Processing;
-                self.select(0)
-            }
-            (State::WaitingRemoval, Event::CardLost) => Ok(self.wait_card(self.prompt_for_return())),
-            (State::WaitingCard | State::WaitingRemoval, Event::Tick) => Err(Outcome::TimedOut),
-            (State::WaitingCard | State::WaitingRemoval, Event::Operator(Order::Cancel)) => {
-                Err(Outcome::Cancelled)
-            }
+            (
+                State::Arriving,
+                event @ (Event::Start
+                | Event::CardPresent
+                | Event::CardAnswer(_)
+                | Event::CardLost
+                | Event::Tick
+                | Event::Operator(_)),
+            ) => self.arriving(event, now),
             (State::LookingUp, Event::Standing(standing)) => self.standing(standing),
             (State::CheckingMac2(tac), Event::SamLost) => Ok(self.mac2_unchecked(tac)),
             (_, Event::CardLost) => Ok(self.card_lost(now)),
@@ -178,7 +163,6 @@ impl<'p> Purchase<'p> {
 
     fn card_answered(&mut self, state: State<'p>, answer: &[u8], now: Now) -> Transition {
         match state {
-            State::Selecting(n) => self.selected(n, answer, now),
             State::ProvingLoad(record, intent) => self.load_proved(record, intent, answer),
             State::ReadingLog(load, intent, tac, record) => {
                 self.log_read(load, intent, (tac, record), answer)
@@ -245,65 +229,34 @@ impl<'p> Purchase<'p> {
     }
 
     fn present(&self) -> Result<&Selected<'p>, Outcome> {
-        self.card.as_ref().ok_or(DRIVER_FAULT)
+        self.arrival.card.as_ref().ok_or(DRIVER_FAULT)
     }
 
     // --- the card arrives ---------------------------------------------------------------------------------------
 
-    fn wait_card(&mut self, prompt: Prompt) -> Step {
-        self.card = None;
-        self.prompt = prompt;
-        self.state = State::WaitingCard;
-        Step::WaitCard
-    }
-
-    fn wait_removal(&mut self, prompt: Prompt) -> Step {
-        self.prompt = prompt;
-        self.state = State::WaitingRemoval;
-        Step::WaitRemoval
-    }
-
-    fn prompt_for_return(&self) -> Prompt {
-        self.open.as_ref().map_or(Prompt::PresentAgain, |open| Prompt::PresentSameCard(open.intent.card))
-    }
-
-    fn select(&mut self, n: usize) -> Transition {
-        match select(self.profile, n) {
-            Ok(command) => {
-                self.state = State::Selecting(n);
-                Ok(Step::ToCard(command))
-            }
-            Err(decline) => self.not_this_card(decline),
+    fn arriving(&mut self, event: Event<'_>, now: Now) -> Transition {
+        self.state = State::Arriving;
+        match self.arrival.on(event, now, self.open_card())? {
+            Arrived::Not(step) => Ok(step),
+            Arrived::Here => self.arrived(now),
+            Arrived::Lost => Ok(self.card_lost(now)),
         }
     }
 
-    fn selected(&mut self, n: usize, answer: &[u8], now: Now) -> Transition {
-        let card = match selected(self.profile, n, answer) {
-            Ok(Next::Selected(card)) => card,
-            Ok(Next::TryAid(n)) => return self.select(n),
-            Err(decline) => return self.not_this_card(decline),
-        };
-        let id = card.id;
-        if let Some(open) = &self.open {
-            if open.intent.card != id {
-                return Ok(self.wait_removal(Prompt::OtherCard(id)));
-            }
-            self.card = Some(card);
+    /// The card that something is open of.
+    fn open_card(&self) -> Option<CardId> {
+        self.open.as_ref().map(|open| open.intent.card)
+    }
+
+    fn arrived(&mut self, now: Now) -> Transition {
+        if self.open.is_some() {
             return self.probe();
         }
-        let (today, _) = now.local().map_err(|_| Outcome::Failed(Fault::Clock))?;
-        self.barred = card.check_validity(today).err();
-        self.card = Some(card);
+        let card = self.present()?;
+        let (id, validity) = (card.id, card.check_validity(today(now)?));
+        self.barred = validity.err();
         self.state = State::LookingUp;
         Ok(Step::LookUp(id))
-    }
-
-    /// A card that cannot pay. While a debit is open it is simply not the card we wait for.
-    fn not_this_card(&mut self, decline: Decline) -> Transition {
-        if self.open.is_some() {
-            return Ok(self.wait_removal(self.prompt_for_return()));
-        }
-        Err(Outcome::Declined(decline))
     }
 
     fn standing(&mut self, standing: &Standing) -> Transition {
@@ -336,9 +289,10 @@ impl<'p> Purchase<'p> {
         if let Some(open) = &mut self.open {
             // It left: when it comes back, one more try is worth it.
             open.refusal = None;
-            self.deadline = Some(now.mono.plus_ms(self.patience.same_card_ms));
+            self.arrival.give_time_to_return(now);
         }
-        self.wait_card(self.prompt_for_return())
+        self.state = State::Arriving;
+        self.arrival.wait_return(self.open_card())
     }
 
     // --- the payment --------------------------------------------------------------------------------------------
@@ -353,7 +307,7 @@ impl<'p> Purchase<'p> {
         }
         let init = self.initialize(&card, TransactionType::Purchase, self.amount);
         let suite = card.issuer.suite;
-        self.card = Some(card);
+        self.arrival.card = Some(card);
         self.send_card(State::Initialising, |out| init.encode(suite, out))
     }
 
@@ -572,11 +526,11 @@ impl Machine for Purchase<'_> {
     }
 
     fn deadline(&self) -> Option<Mono> {
-        matches!(self.state, State::WaitingCard | State::WaitingRemoval).then_some(self.deadline).flatten()
+        matches!(self.state, State::Arriving).then(|| self.arrival.deadline()).flatten()
     }
 
     fn prompt(&self) -> Prompt {
-        self.prompt
+        self.arrival.prompt
     }
 }
 

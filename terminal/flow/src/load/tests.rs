@@ -1,6 +1,7 @@
 //! The load against scripted answers of card and host: the order of its states, and every way it can be interrupted.
 
 use super::*;
+use crate::machine::Order;
 use crate::profile::IssuerProfile;
 use crate::record::ENTRY_BYTES_MAX;
 use protocol::ids::{Asn, BatchNo, IssuerId, KeyIndex, KeyVersion, OnlineCounter, Stan};

@@ -29,7 +29,7 @@ impl Purchase<'_> {
         let card = self.present()?;
         let (suite, init) =
             (card.issuer.suite, self.initialize(card, TransactionType::CappPurchase, CardAmount::ZERO));
-        self.prompt = Prompt::Processing;
+        self.arrival.prompt = Prompt::Processing;
         self.send_card(State::Probing, |out| init.encode(suite, out))
     }
 
@@ -39,7 +39,7 @@ impl Purchase<'_> {
         if let Some(open) = &mut self.open {
             open.refusal = Some(refusal);
         }
-        self.deadline = Some(now.mono.plus_ms(self.patience.same_card_ms));
+        self.arrival.give_time_to_return(now);
         self.probe()
     }
 
@@ -137,11 +137,11 @@ impl Purchase<'_> {
         if self.open_is_earlier() {
             return Err(Outcome::Declined(decline));
         }
-        if self.deadline.is_some_and(|deadline| now.mono >= deadline) {
+        if self.arrival.is_late(now) {
             return Err(Outcome::TimedOut);
         }
-        let prompt = self.prompt_for_return();
-        Ok(self.wait_removal(prompt))
+        self.state = State::Arriving;
+        Ok(self.arrival.wait_change(self.open_card()))
     }
 
     fn open_intent(&self) -> Result<&DebitIntent, Outcome> {

@@ -2,6 +2,7 @@
 //! MACs are made up here, since the SAM is scripted too; the real card and SAM are in `tests/sim`.
 
 use super::*;
+use crate::machine::Order;
 use crate::profile::IssuerProfile;
 use crate::record::ENTRY_BYTES_MAX;
 use protocol::ids::{Asn, IssuerId, KeyIndex, KeyVersion, OfflineCounter, SamSerial, SamTerminal, TermSeq};
