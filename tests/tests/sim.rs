@@ -75,6 +75,18 @@ fn documented() -> Plan {
 }
 
 #[test]
+fn a_story_of_two_gateways_says_which_of_them_a_terminal_speaks_to() {
+    let gateways = Gateways { count: 2, in_turn: true };
+    let played = play(&Plan { gateways, ..documented() }, Care { every_act: true, story: true });
+    assert_eq!(played.violations, []);
+    for line in
+        ["Till 1 → gateway A: load", "Till 1 ← gateway A: answer to load, 00", "Till 1 → gateway B: sign-in"]
+    {
+        assert!(played.story.iter().any(|told| told.contains(line)), "{line}\n{}", played.story.join("\n"));
+    }
+}
+
+#[test]
 fn the_history_in_the_documentation_is_what_happens() {
     let page = include_str!("../../docs/simulation.md");
     let played = play(&documented(), Care { every_act: true, story: true });

@@ -194,7 +194,14 @@ fn required() -> Vec<Point> {
     ];
     cross(&["gateway"], &database);
     cross(&["overtaken"], &["load", "confirmation", "reversal", "upload", "settlement"]);
-    let elsewhere = ["message again", "reversal", "confirmation", "record again", "settlement"];
+    let elsewhere = [
+        "message again",
+        "reversal",
+        "confirmation",
+        "record again",
+        "settlement",
+        "upload after the settlement",
+    ];
     cross(&["at another gateway"], &elsewhere);
     cross(
         &["gateways"],

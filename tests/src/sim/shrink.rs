@@ -136,3 +136,21 @@ fn edit_nth(plan: &Plan, position: usize, edit: impl Fn(&mut Act, &mut usize) ->
     let done = smaller.acts.iter_mut().any(|act| edit(act, &mut left));
     done.then_some(smaller)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_several_gateways_is_tried_with_one_with_one_less_and_with_terminals_that_stay() {
+        let of = |count, in_turn| {
+            let plan = Plan { gateways: Gateways { count, in_turn }, ..Plan::of_seed(0) };
+            let tried = (0..).map_while(|position| with_fewer_gateways(&plan, position));
+            tried.map(|plan| (plan.gateways.count, plan.gateways.in_turn)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(3, true), [(1, false), (2, true), (3, false)]);
+        assert_eq!(of(3, false), [(1, false), (2, false)]);
+        assert_eq!(of(2, true), [(1, false), (1, true), (2, false)]);
+        assert_eq!(of(1, false), []);
+    }
+}

@@ -29,8 +29,18 @@ pub fn check(numbers: &[GatewayNo], books: &Books, found: &mut Vec<Violation>) {
 /// Counts what was begun at one gateway and gone on with at another.
 pub fn count(sent: &[Sent], books: &Books, coverage: &mut Coverage) {
     const KIND: &str = "at another gateway";
+    let mut settled: BTreeMap<(TerminalId, BatchNo), usize> = BTreeMap::new();
     let mut answered: BTreeMap<(TerminalId, BatchNo, u32, bool), BTreeSet<usize>> = BTreeMap::new();
     for answer in sent {
+        let batch = (answer.terminal, answer.batch);
+        if answer.totals.is_some() {
+            settled.insert(batch, answer.gateway);
+        } else if answer.exchange == Mti::UPLOAD.exchange()
+            && (answer.records.is_some() || !answer.code.is_approved())
+            && settled.get(&batch).is_some_and(|by| *by != answer.gateway)
+        {
+            coverage.reached(KIND, "upload after the settlement");
+        }
         let Some(reference) = answer.reference else { continue };
         let reversal = answer.exchange == Mti::REVERSAL.exchange();
         let key = (answer.terminal, answer.batch, answer.trace.0, reversal);
