@@ -175,8 +175,8 @@ impl<S: Store> Backend for Engine<S> {
                 None => self.store.confirm().map(|()| Submitted::Done(answers)),
             });
             match begun {
-                // Another writer was first: decided again, without haste.
-                Err(StoreFault::Conflict) => {}
+                // Another writer was first, or may have been between two reads: decided again, without haste.
+                Err(StoreFault::Conflict | StoreFault::Damaged { .. }) => {}
                 other => return other,
             }
         }

@@ -268,8 +268,12 @@ impl Afternoon {
     ) -> (Answer, u64) {
         let mut engine = Engine::new(on.gateway(number(gateway)), Arc::clone(&self.keys));
         how(engine.store());
-        let answer = engine.execute(self.world.now(), std::slice::from_ref(request)).unwrap().remove(0);
-        (answer, engine.store().conflicts())
+        let submitted = engine.submit(self.world.now(), std::slice::from_ref(request)).unwrap();
+        let (Submitted::Done(mut answers) | Submitted::UnderWay(mut answers)) = submitted else {
+            panic!("nothing was submitted before")
+        };
+        engine.finish().unwrap();
+        (answers.remove(0), engine.store().conflicts())
     }
 }
 
@@ -298,12 +302,16 @@ fn whoever_is_overtaken_by_any_request_answers_and_books_as_if_it_had_come_after
             let expected = one_by_one.copy();
             let (answer, _) = afternoon.decide(&expected, 2, second, |_| ());
             let mut conflicts = 0;
-            for reads in [1, 2, 3, 5, 8, usize::MAX] {
+            for reads in [1, 2, 3, 4, 5, 6, 7, 8, 10, usize::MAX] {
                 let at_once = afternoon.database.copy();
                 let before = at_once.now();
                 afternoon.decide(&at_once, 1, first, |_| ());
-                let (told, conflict) =
-                    afternoon.decide(&at_once, 2, second, |store| store.read_before(before, reads));
+                let (told, conflict) = afternoon.decide(&at_once, 2, second, |store| {
+                    store.read_before(before, reads);
+                    if reads % 2 == 0 {
+                        store.overlap();
+                    }
+                });
                 let pair = format!("{second_name}, overtaken by {first_name} after {reads} reads");
                 assert_eq!(told, answer, "{pair}");
                 assert!(rows(&at_once) == rows(&expected), "{pair}: other books");

@@ -166,6 +166,7 @@ impl Database {
             before: None,
             reading: None,
             conflicts: 0,
+            overlaps: false,
         }
     }
 
@@ -208,6 +209,7 @@ pub struct SharedStore {
     /// Everything is read as of this moment.
     reading: Option<At>,
     conflicts: u64,
+    overlaps: bool,
 }
 
 impl SharedStore {
@@ -245,6 +247,11 @@ impl SharedStore {
             (rows.limits_changed, limits.map(|(key, record)| (*key, record.clone())).collect())
         });
         Seen { record: all.get(key).cloned(), version: *version }
+    }
+
+    /// The same for an engine that decides the next batch while this one is made durable; here it is durable at once.
+    pub const fn overlap(&mut self) {
+        self.overlaps = true;
     }
 
     /// How often another writer was first.
@@ -456,6 +463,10 @@ impl Store for SharedStore {
         self.heads = heads;
         self.remember(rows.now, &written);
         Ok(vec![Outcome::Applied; batch.changes.len()])
+    }
+
+    fn overlaps(&self) -> bool {
+        self.overlaps
     }
 
     fn skip_to(&mut self, at: Wall, next: TransactionSeq) -> Result<(), StoreFault> {
