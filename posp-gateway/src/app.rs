@@ -214,7 +214,11 @@ impl App<'_> {
             .with("config", made.config.display())
             .with("master", made.master_key.display())
             .with("database", &made.database);
-        let human = self.console.texts().say_with("gateway-init", &args);
+        let message = match data.database {
+            Database::File(_) => "gateway-init",
+            Database::Server(_) => "gateway-init-server",
+        };
+        let human = self.console.texts().say_with(message, &args);
         self.console.result("init", &made, &human)?;
         Ok(Exit::Success)
     }

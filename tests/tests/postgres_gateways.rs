@@ -290,7 +290,8 @@ fn make_room(folder: &Path) {
 #[test]
 fn full_disks_under_the_server_refuse_and_stop_it_and_the_books_are_what_was_answered() {
     isolated("full_disks_under_the_server_refuse_and_stop_it_and_the_books_are_what_was_answered", || {
-        let folder = tempfile::tempdir().unwrap();
+        // In the namespace's own memory: mounts and all go with it.
+        let folder = tempfile::tempdir_in("/run/pcscd").unwrap();
         let (own, books) = (folder.path().join("server"), folder.path().join("books"));
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         disk(&own, "160m");

@@ -274,7 +274,14 @@ fn a_database_that_does_not_let_the_program_work_is_told_by_its_code_and_with_wh
     assert_eq!((said.code(), said.exit), ("TL-2031", 78), "{}", said.text);
     assert!(said.text.contains(OWNER), "it says who was refused: {}", said.text);
     assert_eq!(server.sql(&database, "SELECT to_regclass('tapline.schema')"), "");
-    assert_eq!(ask(&["init"]).exit, 0);
+    let said = ask(&["init"]);
+    let made = said.json["result"]["database"].as_str();
+    assert_eq!(
+        (said.exit, made),
+        (0, Some("postgresql://tapline_gateway@127.0.0.1/books_0")),
+        "{}",
+        said.text
+    );
     assert_eq!(ask(&["doctor"]).exit, 0);
 
     for command in [&["audit"][..], &["serve"], &["backup", "x.tlb"]] {

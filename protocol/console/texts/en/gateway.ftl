@@ -178,6 +178,8 @@ help-posp-gateway-completions-shell = bash, zsh, fish, elvish or powershell
 
 gateway-init = Wrote { $config } and an empty database { $database }.
     Keep { $master } apart from the rest: it opens the key file. Next: merchant add, terminal add, issuer add, serve.
+gateway-init-server = The gateway of { $config } can work on { $database }.
+    Keep { $master } apart from the rest: it opens the key file. The other gateways need copies of both files; each has a number of its own (postgres.gateway).
 gateway-listening = Listening for terminals at { $address }
 gateway-stopped = Stopped: every answer has left, the books are closed.
 gateway-running = Running: { $connections } connections, { $terminals } terminals signed in

@@ -178,6 +178,8 @@ help-posp-gateway-completions-shell = bash、zsh、fish、elvish 或 powershell
 
 gateway-init = 已写出 { $config } 和空数据库 { $database }。
     请将 { $master } 另行保管：它能打开密钥文件。下一步：merchant add、terminal add、issuer add、serve。
+gateway-init-server = { $config } 的网关可以使用 { $database }。
+    请将 { $master } 另行保管：它能打开密钥文件。其他网关需要这两个文件的副本；每个网关有自己的编号（postgres.gateway）。
 gateway-listening = 正在 { $address } 等待终端
 gateway-stopped = 已停止：应答均已发出，账务已关闭。
 gateway-running = 运行中：{ $connections } 个连接，{ $terminals } 台终端已签到
