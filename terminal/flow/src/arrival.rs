@@ -20,6 +20,7 @@ enum Stage {
 
 /// What became of an event on the way.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the step is handed on at once, and there may be no heap")]
 pub(crate) enum Arrived {
     /// Not yet: this is next.
     Not(Step),
