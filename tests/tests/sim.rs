@@ -60,7 +60,12 @@ fn documented() -> Plan {
     let lost = LineFault { way: Way::Down, frame: 1, blow: Blow::Lost };
     Plan {
         seed: 1,
-        cards: vec![CardPlan { suite: Suite::Aes, funds: 100_000, survival: Survival::None }],
+        cards: vec![CardPlan {
+            suite: Suite::Aes,
+            version: protocol::ids::KeyVersion(1),
+            funds: 100_000,
+            survival: Survival::None,
+        }],
         terminals: vec![TerminalPlan::default()],
         gateways: Gateways::ONE,
         acts: vec![

@@ -34,7 +34,7 @@ pub struct Opening<'a> {
     /// The terminals' SAMs.
     pub sams: &'a [SamTerminal],
     /// The cards, and what is on the accounts that their loads draw on.
-    pub cards: &'a [(CardId, u32)],
+    pub cards: &'a [(CardId, KeyVersion, u32)],
     /// Now.
     pub now: Now,
 }
@@ -198,6 +198,11 @@ impl Acquirer {
         }
     }
 
+    /// Enrols a terminal again, at the one gateway that there is; `None`: there are several, and their operator stops them for it.
+    pub fn renew(&mut self, terminal: TerminalId) -> Option<Secret<16>> {
+        (self.count() == 1).then(|| self.gateway(0).renew(&terminal))
+    }
+
     /// An operator's request, on a good disk.
     pub fn admin(&mut self, request: AdminRequest, world: Now) -> Option<Answer> {
         self.gateway(0).admin(request, world)
@@ -208,17 +213,19 @@ impl Acquirer {
 fn process_keys(seed: u64, index: usize, terminals: &[TerminalId]) -> (Arc<SoftKeys>, Vec<Secret<16>>) {
     let rng = Arc::new(Mutex::new(Rng::new(seed ^ 0x6A7E)));
     let keys = Arc::new(issuer_keys(Arc::clone(&rng)));
-    let master_key = |terminal: &TerminalId| {
-        let enrolled = keys.enrol_terminal(terminal, false).expect("a new terminal");
-        let key = unwrap_for(&enrolled.code.protection_key(terminal), Usage::TMK, &enrolled.block);
-        key.expect("our own block").to_secret().expect("AES-128")
-    };
-    let master_keys = terminals.iter().map(master_key).collect();
+    let master_keys = terminals.iter().map(|terminal| enrolled(&keys, terminal, false)).collect();
     if index > 0 {
         *rng.lock().unwrap_or_else(PoisonError::into_inner) =
             Rng::new(seed ^ 0x6A7E ^ ((index as u64) << 32));
     }
     (keys, master_keys)
+}
+
+/// Enrols a terminal, and opens what its provisioning would open.
+pub(super) fn enrolled(keys: &SoftKeys, terminal: &TerminalId, renew: bool) -> Secret<16> {
+    let enrolled = keys.enrol_terminal(terminal, renew).expect("a new terminal, or one that is renewed");
+    let key = unwrap_for(&enrolled.code.protection_key(terminal), Usage::TMK, &enrolled.block);
+    key.expect("our own block").to_secret().expect("AES-128")
 }
 
 /// The issuers' keys, as the backend's key module holds them.
@@ -256,14 +263,14 @@ fn registrations(opening: &Opening<'_>) -> Vec<AdminRequest> {
         all.push(AdminRequest::AddTerminal { terminal, merchant, acquirer: AcquirerId(1) });
         all.push(AdminRequest::AssignSam { sam: *sam, terminal, from });
     }
-    for (own, (card, funds)) in (1u64..).zip(opening.cards) {
+    for (own, (card, version, funds)) in (1u64..).zip(opening.cards) {
         // Where there are several gateways, all cards draw on one account: two that load at once meet there.
         let number = if opening.gateways.count > 1 { 1 } else { own };
         let (kind, number) = (FundingKind::Bank, FundingNumber(number));
         let amount = Amount::new(u64::from(*funds), currency);
         all.push(AdminRequest::AddFunding { kind, number, currency });
         all.push(AdminRequest::Fund { kind, number, amount, reference: own });
-        let (issuer, asn, key_version) = (card.issuer, card.asn, KeyVersion(1));
+        let (issuer, asn, key_version) = (card.issuer, card.asn, *version);
         all.push(AdminRequest::AddCard { issuer, asn, key_version, funding: Some((kind, number)) });
     }
     all

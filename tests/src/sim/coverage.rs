@@ -85,7 +85,7 @@ pub const OLD_JOURNALS: [&str; 10] = [
     "trace numbers moved on",
 ];
 /// How a visit ends.
-pub const ENDS: [&str; 22] = [
+pub const ENDS: [&str; 24] = [
     "approved",
     "approved, recovered",
     "approved, recovered unverified",
@@ -108,6 +108,8 @@ pub const ENDS: [&str; 22] = [
     "load: no answer",
     "load: no gateway",
     "declined: by the host",
+    "declined: key version",
+    "SAM without the key",
 ];
 
 impl Coverage {
@@ -230,6 +232,11 @@ fn required() -> Vec<Point> {
     cross(&["load"], &loads);
     let copies = ["memory read out", "old memory written back", "memory written into another chip"];
     cross(&["card"], &copies);
+    cross(&["keys"], &["new profile", "master key renewed", "provisioned again"]);
+    let waiting = ["a reversal waiting", "a confirmation waiting", "records waiting", "an errand under way"];
+    cross(&["master key renewed with"], &waiting);
+    cross(&["given up under a dead master key"], &["upload", "settlement", "sign-in before a load"]);
+    cross(&["second key version"], &["approved", "approved, recovered", "loaded"]);
     cross(&["disk"], &["image taken", "restored from an old image", "replaced by an empty one"]);
     cross(&["old journal"], &OLD_JOURNALS);
     cross(&["debit of a lost journal"], &["never made", "booked", "listed as missing"]);

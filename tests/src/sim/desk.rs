@@ -449,6 +449,9 @@ fn over(world: &mut World, terminal: usize, well: bool) {
     let desk = &mut world.terminals[terminal].desk;
     desk.ended_well = well;
     let Some(running) = desk.errand.take() else { return };
+    if !well && world.terminals[terminal].renewed.is_some() {
+        world.coverage.reached("given up under a dead master key", running.name);
+    }
     world.coverage.reached(if well { "errand done" } else { "errand given up" }, running.name);
     world.tell(|| {
         let how = if well { "is done" } else { "is given up" };

@@ -248,6 +248,11 @@ impl Gateway {
         }
     }
 
+    /// Enrols a terminal again.
+    pub fn renew(&self, terminal: &TerminalId) -> protocol::secret::Secret<16> {
+        super::acquirer::enrolled(&self.keys, terminal, true)
+    }
+
     /// The process is gone, and with it connections, sign-ins and working keys.
     fn die(&mut self, again: Disk) {
         self.down = true;

@@ -10,6 +10,7 @@
 //! | [`acquirer`], [`gateway`], [`disk`] | the acquirer: gateways that live and die, on one database |
 //! | [`slot`], [`store`] | a chip with its power; a journal that forgets what was not synced |
 //! | [`images`] | a terminal's disk restored from an old image, or replaced |
+//! | [`keyring`] | issuers' keys in two versions; terminals enrolled again |
 //! | [`quiet`] | the end: nothing goes wrong any more, everything is uploaded and settled |
 //! | [`check`], [`books`], [`answers`] | what must be true: of cards and journals, of the backend's books, of what was promised |
 //! | [`coverage`] | what was hit; a fault point never hit is a failure |
@@ -29,6 +30,7 @@ pub mod desk;
 pub mod disk;
 pub mod gateway;
 pub mod images;
+pub mod keyring;
 pub mod line;
 pub mod plan;
 pub mod quiet;

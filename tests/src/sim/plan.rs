@@ -5,6 +5,7 @@
 //! One that never comes to pass because the visit ended before does nothing.
 
 use card_applet_sim::memory::Survival;
+use protocol::ids::KeyVersion;
 use protocol::money::CardAmount;
 use protocol::purse::Suite;
 
@@ -52,6 +53,15 @@ pub enum Act {
         /// What.
         what: Copying,
     },
+    /// Keys of a terminal change, or what it accepts.
+    Keys {
+        /// Which terminal.
+        terminal: usize,
+        /// Milliseconds since the act before.
+        after_ms: u64,
+        /// What.
+        what: Rekey,
+    },
     /// Somebody is at a terminal's disk.
     Disk {
         /// Which terminal.
@@ -61,6 +71,17 @@ pub enum Act {
         /// What.
         what: Imaging,
     },
+}
+
+/// A change of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rekey {
+    /// The terminal's profile accepts the issuers' second key version from now on.
+    Profile,
+    /// The terminal is enrolled again at the gateway: its old master key is dead.
+    Renew,
+    /// The terminal is given the master key that the gateway has.
+    Provision,
 }
 
 /// What somebody does to a terminal's disk. Its SAM, the cards and the gateway go on.
@@ -231,6 +252,8 @@ pub enum Trouble {
 pub struct CardPlan {
     /// Suite.
     pub suite: Suite,
+    /// Version of its keys.
+    pub version: KeyVersion,
     /// Minor units on the account that its loads draw on.
     pub funds: u32,
     /// What its memory keeps of writes that a power loss interrupts.
@@ -244,6 +267,10 @@ pub struct TerminalPlan {
     pub foreign_sam: bool,
     /// Trace numbers that it has used up in its life before.
     pub traces_used: u32,
+    /// Its SAM holds the issuers' first key version alone.
+    pub old_sam: bool,
+    /// Its profile accepts the first key version alone.
+    pub old_profile: bool,
 }
 
 /// What somebody wants at a terminal.
@@ -398,7 +425,7 @@ impl Plan {
         let of_act = |act: &Act| match act {
             Act::Visit(visit) => visit.fault_count(),
             Act::Errand(errand) => errand.faults.len() + errand.line.len() + errand.gateway.len(),
-            Act::Copy { .. } | Act::Disk { .. } => 1,
+            Act::Copy { .. } | Act::Disk { .. } | Act::Keys { .. } => 1,
         };
         self.acts.iter().map(of_act).sum()
     }

@@ -5,7 +5,7 @@ use super::answers;
 use super::books::Books;
 use super::check::{Violation, gateways, lost, money, still_open};
 use super::desk;
-use super::plan::{Presence, Task, Visit, Want};
+use super::plan::{Presence, Rekey, Task, Visit, Want};
 use super::till;
 use super::world::{World, merchant_id};
 use backend::api::{AdminRequest, Backend, Query, Report};
@@ -35,6 +35,8 @@ impl World {
         self.let_errands_end();
         for terminal in 0..self.terminals.len() {
             self.terminals[terminal].wall_off_ms = Some(0);
+            self.rekey(terminal, Rekey::Provision);
+            self.rekey(terminal, Rekey::Profile);
             for card in 0..self.cards.len() {
                 till::visit(self, &quiet_visit(terminal, card, Want::Pay(CardAmount(1))));
             }

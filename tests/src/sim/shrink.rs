@@ -89,7 +89,7 @@ fn without_fault(plan: &Plan, position: usize) -> Option<Plan> {
         let (faults, line, gateway) = match act {
             Act::Visit(visit) => (&mut visit.faults, &mut visit.line, &mut visit.gateway),
             Act::Errand(errand) => (&mut errand.faults, &mut errand.line, &mut errand.gateway),
-            Act::Copy { .. } | Act::Disk { .. } => return false,
+            Act::Copy { .. } | Act::Disk { .. } | Act::Keys { .. } => return false,
         };
         take_nth(faults, left) || take_nth(line, left) || take_nth(gateway, left)
     })

@@ -6,6 +6,7 @@
 
 mod scenes;
 
+use super::keyring::FIRST;
 use super::plan::*;
 use super::rng::Rng;
 use card_applet_sim::memory::Survival;
@@ -36,6 +37,7 @@ impl Plan {
         let mut rng = Rng::new(seed.wrapping_mul(0xA076_1D64_78BD_642F));
         let cards = (0..1 + rng.index(3)).map(|_| CardPlan {
             suite: if rng.chance(60) { Suite::Aes } else { Suite::Des },
+            version: FIRST,
             funds: if rng.chance(10) { 30_000 } else { 1_000_000 },
             survival: rng.pick(&SURVIVALS),
         });
@@ -43,6 +45,7 @@ impl Plan {
         let terminals = (0..1 + rng.index(3)).map(|_| TerminalPlan {
             foreign_sam: rng.chance(8),
             traces_used: if rng.chance(4) { 999_880 } else { 0 },
+            ..TerminalPlan::default()
         });
         let terminals: Vec<_> = terminals.collect();
         // Apart from everything else, so that histories of one gateway do not depend on how many there might have been.
@@ -80,7 +83,9 @@ impl Plan {
         }
         acts.extend(temper.rush());
         temper.scenes(&mut acts);
-        Self { seed, cards, terminals, gateways, acts }
+        let mut plan = Self { seed, cards, terminals, gateways, acts };
+        scenes::keys(&mut plan);
+        plan
     }
 }
 

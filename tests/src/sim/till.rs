@@ -5,12 +5,14 @@ mod host;
 
 use super::check::{Violation, told_right};
 use super::desk;
+use super::keyring::SECOND;
 use super::plan::{CardFault, Presence, Task, TerminalFault, Visit, Want};
 use super::slot::{Exchange, strikes, with_wrong_consent, with_wrong_mac2};
 use super::store::Failed;
 use super::words;
-use super::world::{Scheme, World, card_name, money, till_name};
+use super::world::{World, card_name, money, till_name};
 use flow::machine::{LoadReply, Order, Patience, Standing};
+use flow::outcome::{LoadReceipt, Receipt};
 use flow::purchase::Purchase;
 use flow::record::{CardId, JournalEntry, RecordId};
 use flow::sam::{OpenSam, SamIdentity};
@@ -44,7 +46,7 @@ pub fn visit(world: &mut World, plan: &Visit) {
             world.tell(|| format!("{} asks for {}.", till_name(terminal), money(amount)));
             if let Some(identity) = ready_sam(world, terminal)
                 && let Ok(purchase) =
-                    Purchase::new(&Scheme::get().profile, identity, amount, Patience::default())
+                    Purchase::new(world.terminals[terminal].profile, identity, amount, Patience::default())
             {
                 Session::new(world, plan).run(world, Box::new(purchase));
             }
@@ -553,6 +555,11 @@ impl<'v> Session<'v> {
         let off = &mut world.terminals[self.terminal].wall_off_ms;
         *off = Some(off.unwrap_or(0));
         world.coverage.reached("end", words::end(outcome));
+        if let Outcome::Approved(Receipt { card, .. }) | Outcome::Loaded(LoadReceipt { card, .. }) = outcome
+            && world.cards.iter().any(|it| it.id == *card && it.version == SECOND)
+        {
+            world.coverage.reached("second key version", words::end(outcome));
+        }
         world.tell(|| format!("  → {}", words::outcome(outcome)));
         let book = world.terminal_book(self.terminal);
         let (Want::Pay(asked) | Want::Load(asked)) = self.plan.want;

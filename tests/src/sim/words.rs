@@ -166,6 +166,8 @@ pub const fn end(outcome: &Outcome) -> &'static str {
         Outcome::Declined(Decline::CardRefused(_) | Decline::SamProofRefused(_)) => {
             "declined: refused by card"
         }
+        Outcome::Declined(Decline::WrongKeyVersion(_)) => "declined: key version",
+        Outcome::Failed(Fault::SamWithoutKey) => "SAM without the key",
         Outcome::Declined(Decline::Host(_)) => "declined: by the host",
         Outcome::Declined(_) => "declined: other",
         Outcome::Loaded(receipt) if receipt.earlier => "earlier load completed",

@@ -5,18 +5,19 @@ use super::check::{CardBook, Life, TerminalBook, Violation, check};
 use super::coverage::Coverage;
 use super::desk::{self, Desk};
 use super::images::Images;
+pub use super::keyring::Scheme;
 use super::line::{Happening, Line};
 use super::plan::{Act, CardPlan, Copying, Plan, TerminalPlan};
 use super::slot::{CardCredit, CardDebit, Chip, Picture};
 use super::store::CrashStore;
 use super::till;
-use card_applet_sim::issue::{IssuerKeys, NewCard, NewSam};
+use card_applet_sim::issue::{NewCard, NewSam};
 use card_applet_sim::memory::Survival;
-use flow::profile::{IssuerProfile, Profile};
+use flow::profile::Profile;
 use flow::record::CardId;
 use flow::sam::SamIdentity;
 use protocol::ids::{
-    Asn, IssuerId, KeyIndex, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, TermSeq, TerminalId,
+    Asn, KeyVersion, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, TermSeq, TerminalId,
 };
 use protocol::money::{Amount, CardAmount};
 use protocol::purse::Suite;
@@ -24,65 +25,10 @@ use protocol::purse::keys::KeyUse;
 use protocol::purse::keys::TacKey;
 use protocol::secret::Secret;
 use protocol::time::{Mono, Now, Wall};
-use std::sync::OnceLock;
 
 /// Saturday, 2026-11-21, 18:00 in Shanghai.
 const START_WALL_MS: i64 = 1_795_255_200_000;
 const UTC_OFFSET_MIN: i16 = 480;
-
-/// The two issuers, and what terminals accept of them.
-#[derive(Debug)]
-pub struct Scheme {
-    issuers: [IssuerKeys; 2],
-    /// The terminals' profile.
-    pub profile: Profile,
-}
-
-impl Scheme {
-    /// The one scheme of all histories.
-    pub fn get() -> &'static Self {
-        static SCHEME: OnceLock<Scheme> = OnceLock::new();
-        SCHEME.get_or_init(|| {
-            let aes = IssuerKeys::for_tests(Suite::Aes, 1);
-            let des = IssuerKeys { issuer: IssuerId(*b"TAPLDES\0"), ..IssuerKeys::for_tests(Suite::Des, 2) };
-            let issuers = [aes, des];
-            let profile = Profile { issuers: issuers.iter().map(profile_of).collect() };
-            Self { issuers, profile }
-        })
-    }
-
-    /// Both issuers' keys.
-    #[must_use]
-    pub const fn issuers(&self) -> &[IssuerKeys; 2] {
-        &self.issuers
-    }
-
-    fn keys(&self, suite: Suite) -> &IssuerKeys {
-        let [aes, des] = &self.issuers;
-        if suite == Suite::Aes { aes } else { des }
-    }
-}
-
-fn profile_of(keys: &IssuerKeys) -> IssuerProfile {
-    let aid: &[u8] = match keys.suite() {
-        Suite::Aes => &protocol::purse::AID_SUITE_10,
-        Suite::Des => &protocol::purse::AID_SUITE_00,
-    };
-    IssuerProfile {
-        issuer: keys.issuer,
-        aid: flow::profile::Aid::from_slice(aid).expect("an AID fits"),
-        suite: keys.suite(),
-        key_versions: std::iter::once(keys.version).collect(),
-        key_index: KeyIndex(1),
-        upper_factors: heapless_of(&keys.upper_factors),
-        currency: keys.currency,
-        single_payment_max: keys.limits.payment,
-    }
-}
-
-fn heapless_of<T: Copy, C: FromIterator<T>>(items: &[T]) -> C {
-    items.iter().copied().collect()
-}
 
 /// A chip, and what the checker has read of it.
 #[derive(Debug)]
@@ -93,6 +39,8 @@ pub struct SimCard {
     pub id: CardId,
     /// Its suite.
     pub suite: Suite,
+    /// Version of its keys.
+    pub version: KeyVersion,
     /// Its memory, since it was made or copied.
     life: OwnLife,
     /// Memories before, each until another took its place.
@@ -132,7 +80,7 @@ impl OwnLife {
 
 impl SimCard {
     fn new(index: usize, plan: &CardPlan, seed: u64) -> Self {
-        let keys = Scheme::get().keys(plan.suite);
+        let keys = Scheme::get().keys(plan.suite, plan.version);
         let serial = u8::try_from(index).unwrap_or(u8::MAX).wrapping_add(1);
         let asn = Asn([0x62, 0x17, 0, 0, 0, 0, 0, 0, 0, serial]);
         let chip = Chip::new(plan.survival, seed, |memory| {
@@ -143,6 +91,7 @@ impl SimCard {
             chip,
             id: CardId { issuer: keys.issuer, asn },
             suite: plan.suite,
+            version: plan.version,
             life: OwnLife::default(),
             past: Vec::new(),
             tac_key,
@@ -175,11 +124,12 @@ impl SimCard {
     /// Another chip with what was read out of it.
     fn clone_card(&self, seed: u64) -> Option<Self> {
         let (picture, life) = self.kept.as_ref()?;
-        let keys = Scheme::get().keys(self.suite);
+        let keys = Scheme::get().keys(self.suite, self.version);
         Some(Self {
             chip: Chip::of_picture(picture, seed),
             id: self.id,
             suite: self.suite,
+            version: self.version,
             life: life.clone(),
             past: Vec::new(),
             tac_key: keys.card_key(KeyUse::Tac, self.id.asn).expect("a TAC key").tac_key(),
@@ -217,6 +167,10 @@ pub struct SimTerminal {
     pub desk: Desk,
     /// Its master key.
     pub tmk: Secret<16>,
+    /// The one that the gateway has, if it was renewed and the terminal has not been told yet.
+    pub renewed: Option<Secret<16>>,
+    /// What it accepts of issuers.
+    pub profile: &'static Profile,
     /// How far its wall clock is off, milliseconds; `None` while it shows no date.
     pub wall_off_ms: Option<i64>,
     /// When it was started, on the world's clock.
@@ -227,7 +181,9 @@ impl SimTerminal {
     fn new(index: usize, plan: &TerminalPlan, seed: u64) -> Self {
         let number = SamTerminal([0, 0, 0, 0, 0x31, u8::try_from(index).unwrap_or(u8::MAX).wrapping_add(1)]);
         let sam = Chip::new(Survival::None, seed, |memory| {
-            NewSam::for_tests(number).make(&Scheme::get().issuers, memory).expect("a SAM is made");
+            NewSam::for_tests(number)
+                .make(Scheme::get().in_sam(plan.old_sam), memory)
+                .expect("a SAM is made");
         });
         Self {
             number,
@@ -241,6 +197,8 @@ impl SimTerminal {
             dying: false,
             desk: Desk::default(),
             tmk: Secret::new([0; 16]),
+            renewed: None,
+            profile: Scheme::get().profile(plan.old_profile),
             wall_off_ms: Some(0),
             started: Mono(0),
         }
@@ -339,7 +297,8 @@ impl World {
         let mut terminals: Vec<_> =
             terminals.map(|(i, terminal)| SimTerminal::new(i, terminal, seed(200, i))).collect();
         let sams: Vec<_> = terminals.iter().map(|terminal| terminal.number).collect();
-        let funds: Vec<_> = cards.iter().zip(&plan.cards).map(|(card, plan)| (card.id, plan.funds)).collect();
+        let funds: Vec<_> =
+            cards.iter().zip(&plan.cards).map(|(card, plan)| (card.id, card.version, plan.funds)).collect();
         let opening = Opening { gateways: plan.gateways, sams: &sams, cards: &funds, now: now_of(Mono(0)) };
         let (acquirer, keys) = Acquirer::open(plan.seed, &opening);
         terminals.iter_mut().zip(keys).for_each(|(terminal, key)| terminal.tmk = key);
@@ -369,6 +328,10 @@ impl World {
             Act::Copy { after_ms, what } => {
                 self.pass_ms(*after_ms);
                 self.copy(*what);
+            }
+            Act::Keys { terminal, after_ms, what } => {
+                self.pass_ms(*after_ms);
+                self.rekey(*terminal, *what);
             }
             Act::Disk { terminal, after_ms, what } => {
                 self.pass_ms(*after_ms);

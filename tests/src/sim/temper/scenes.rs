@@ -1,12 +1,18 @@
 //! What chance alone brings about too seldom, put into a history on purpose: a few acts in a row, at any moment of it.
 
+use super::super::keyring::SECOND;
 use super::super::plan::*;
+use super::super::rng::Rng;
 use super::Temper;
 
 /// Histories in which a terminal's disk is restored or replaced, of a hundred.
 const RESTORES_OF_100: u64 = 15;
 /// Histories in which a settlement comes again, of a hundred.
 const SETTLED_AGAIN_OF_100: u64 = 25;
+/// Histories in which issuers bring new keys, of a hundred.
+const NEW_KEYS_OF_100: u64 = 15;
+/// Histories in which a terminal is enrolled again, of a hundred.
+const RENEWED_OF_100: u64 = 12;
 /// The frame of a settlement with nothing to be sent before it: it comes after the sign-in.
 const SETTLEMENT: usize = 1;
 
@@ -56,5 +62,48 @@ impl Temper {
             _ => vec![lost, up(SETTLEMENT, Blow::Twice(late_ms))],
         };
         [errand(Task::Upload, Vec::new()), errand(Task::Settle, line)]
+    }
+}
+
+/// Issuers bring new keys, and terminals are enrolled again. Apart from everything else, so that other histories stay what they are.
+pub(super) fn keys(plan: &mut Plan) {
+    let mut rng = Rng::new(plan.seed.wrapping_mul(0xD1B5_4A32_D192_ED03) ^ 0x4E45);
+    let put = |acts: &mut Vec<Act>, at: usize, terminal, after_ms, what| {
+        acts.insert(at.min(acts.len()), Act::Keys { terminal, after_ms, what });
+    };
+    if rng.chance(NEW_KEYS_OF_100) {
+        for card in &mut plan.cards {
+            if rng.chance(60) {
+                card.version = SECOND;
+            }
+        }
+        for (index, terminal) in plan.terminals.iter_mut().enumerate() {
+            terminal.old_sam = rng.chance(25);
+            terminal.old_profile = rng.chance(60);
+            if terminal.old_profile && rng.chance(70) {
+                let at = rng.index(plan.acts.len() + 1);
+                put(&mut plan.acts, at, index, 1_000, Rekey::Profile);
+            }
+        }
+    }
+    if plan.gateways.count == 1 && rng.chance(RENEWED_OF_100) {
+        let mut terminal = rng.index(plan.terminals.len());
+        let mut at = rng.index(plan.acts.len() + 1);
+        if rng.chance(40) {
+            at = rng.index(plan.cards.len());
+        }
+        // Behind a load whose answer is lost: its reversal waits, or is on its way.
+        let lost = LineFault { way: Way::Down, frame: 1, blow: Blow::Lost };
+        if let Some(Act::Visit(visit)) = plan.acts.get_mut(at)
+            && matches!(visit.want, Want::Load(_))
+        {
+            visit.line = vec![lost];
+            (terminal, at) = (visit.terminal, at + 1);
+        }
+        let soon = rng.index(8);
+        // Right behind an act, whose messages may still be on their way.
+        let after_ms = rng.pick(&[0, 5, 15, 60_000]);
+        put(&mut plan.acts, at, terminal, after_ms, Rekey::Renew);
+        put(&mut plan.acts, at + 1 + soon, terminal, 1_000, Rekey::Provision);
     }
 }

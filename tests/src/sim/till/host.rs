@@ -2,7 +2,7 @@
 
 use super::super::desk;
 use super::super::plan::{CardFault, Presence, TerminalFault, Visit, Want};
-use super::super::world::{Scheme, World};
+use super::super::world::World;
 use super::{Happened, Session, ready_sam, visit};
 use flow::load::{CardPin, Load};
 use flow::machine::{LoadReply, Patience};
@@ -31,7 +31,7 @@ pub(super) fn ready_load(world: &mut World, plan: &Visit) -> Option<Load<'static
     }
     let numbers = desk::numbers(world, terminal)?;
     let pin = CardPin::from_digits(PIN)?;
-    let profile = &Scheme::get().profile;
+    let profile = world.terminals[terminal].profile;
     Load::new(profile, identity.terminal, amount, pin, numbers, Patience::default()).ok()
 }
 

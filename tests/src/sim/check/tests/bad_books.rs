@@ -33,7 +33,12 @@ fn honest() -> (World, Books) {
     };
     let plan = Plan {
         seed: 1,
-        cards: vec![CardPlan { suite: Suite::Aes, funds: 100_000, survival: Survival::None }],
+        cards: vec![CardPlan {
+            suite: Suite::Aes,
+            version: protocol::ids::KeyVersion(1),
+            funds: 100_000,
+            survival: Survival::None,
+        }],
         terminals: vec![TerminalPlan::default(); 2],
         gateways: Gateways::ONE,
         acts: vec![
