@@ -115,7 +115,8 @@ impl Acquirer {
     fn books_are_what_was_answered(mut self, tills: &[Wanderer]) {
         // Of the running gateways, each of which sees all of it.
         for program in &self.programs {
-            assert_eq!(audit_soon(program)["clean"], Value::Bool(true));
+            let audit = audit_soon(program);
+            assert_eq!(audit["clean"], Value::Bool(true), "{audit}");
         }
         self.running.drain(..).for_each(Running::terminate);
         let audit = self.programs[0].operate(&["audit"]);
@@ -309,7 +310,10 @@ fn full_disks_under_the_server_refuse_and_stop_it_and_the_books_are_what_was_ans
         ]);
         // The books on a disk of their own, and the write-ahead log on the server's.
         let space = books.join("space");
-        server.sql("postgres", &format!("COPY (SELECT 1) TO PROGRAM 'mkdir -m 700 {}'", space.display()));
+        server.sql(
+            "postgres",
+            &format!("COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; mkdir -m 700 {}'", space.display()),
+        );
         server.sql("postgres", &format!("CREATE TABLESPACE small LOCATION '{}'", space.display()));
         server.sql("postgres", &format!("CREATE DATABASE books OWNER {OWNER} TABLESPACE small"));
         let (mut acquirer, wanderers) = Acquirer::on(server, "books".to_owned());
