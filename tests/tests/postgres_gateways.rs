@@ -131,7 +131,7 @@ impl Acquirer {
         for (chain, number) in chains.lines().zip(1..) {
             let columns: Vec<i64> = chain.split('|').map(|column| column.parse().unwrap()).collect();
             assert_eq!((columns[0], columns[1]), (number, columns[2]), "a chain without gaps");
-            assert!(columns[1] > 20, "gateway {number} decided {} times", columns[1]);
+            assert!(columns[1] > 3, "gateway {number} decided {} times", columns[1]);
         }
 
         let derived = derived(server, database);
@@ -206,11 +206,11 @@ impl Acquirer {
         assert_eq!(seen, asked, "{}", till.id());
         let (told, reversed) = (till.told.len(), till.reversed.len());
         assert!(
-            told > 60 && reversed > 5 && till.repeats > 5,
+            told > 30 && reversed > 2 && till.repeats > 2,
             "{told} told, {reversed} reversed, {}",
             till.repeats
         );
-        assert!(till.records.len() > 5, "{} records", till.records.len());
+        assert!(till.records.len() > 2, "{} records", till.records.len());
     }
 }
 
