@@ -29,6 +29,8 @@ mod privacy;
 mod refunds;
 #[path = "../../posp-gateway/backend/src/suite/search.rs"]
 mod search;
+#[path = "../../posp-gateway/backend/src/suite/together.rs"]
+mod together;
 #[expect(dead_code, reason = "what only the tests of copies use")]
 #[path = "../../posp-gateway/backend/src/suite/world.rs"]
 mod world;

@@ -190,15 +190,23 @@ fn tell_gaps<S: Store>(working: &mut Working<'_, S>, desk: &Desk<'_>, wait_ms: u
         }
         if gaps.len() >= GAPS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    for card in &gaps {
+    let mut told = 0u32;
+    for found in gaps {
+        // As this batch has left it: the scan saw what was committed.
+        let Some(card) = working.card(found.id)? else { continue };
+        if card.gap_since.is_none_or(|since| since >= before) {
+            continue;
+        }
         cards::alert(working, desk, AlertKind::Gap, Some((card.id.issuer, card.id.asn)), None, None);
         // Told again after as long.
-        working.put(Record::Card(crate::store::Card { gap_since: Some(desk.now), ..*card }));
+        working.put(Record::Card(crate::store::Card { gap_since: Some(desk.now), ..card }));
+        told = told.saturating_add(1);
     }
-    Ok(AdminAnswer::Count(u32::try_from(gaps.len()).unwrap_or(u32::MAX)))
+    Ok(AdminAnswer::Count(told))
 }
 
-/// Open records, by SAM and number.
+/// Open records, by SAM and number, as this batch has left them: the scan sees what was committed, and one that was proved meanwhile
+/// must not be decided once more.
 ///
 /// # Errors
 /// The store failed.
@@ -215,7 +223,16 @@ pub(crate) fn open_records<S: Store>(
         }
         if found.len() >= OPEN_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    Ok(found)
+    let mut open = Vec::with_capacity(found.len());
+    for record in found {
+        let now = working.record(record.content.terminal, record.content.term_seq)?;
+        open.extend(now.filter(|now| is_open(now.standing) && wanted(now)));
+    }
+    Ok(open)
+}
+
+const fn is_open(standing: RecordStanding) -> bool {
+    matches!(standing, RecordStanding::Uncertain | RecordStanding::Held | RecordStanding::Unverified)
 }
 
 /// Creates an account of the chart; one that exists already is fine.

@@ -121,11 +121,12 @@ fn one<S: Store>(
             return Ok(code_of(known.standing));
         }
         if !same_but_state(content, record) {
-            if same_payment(content, record) {
+            let proved = verdict == TacVerdict::Valid && is_unproved(known.standing);
+            if !proved && same_payment(content, record) {
                 return Ok(code_of(known.standing));
             }
             alert(working, desk, AlertKind::RecordConflict, about, number, None);
-            if verdict != TacVerdict::Valid || !is_unproved(known.standing) {
+            if !proved {
                 return Ok(ResponseCode::DUPLICATE);
             }
         } else if let Some(code) = decided(working, desk, desked, known, record, verdict)? {
@@ -186,7 +187,15 @@ fn decided<S: Store>(
         return Ok(Some(RecordAnswer::TAC_WRONG));
     }
     match known.standing {
-        RecordStanding::Uncertain | RecordStanding::Unverified => return Ok(None),
+        RecordStanding::Uncertain => return Ok(None),
+        // Its TAC may prove it once its key is there: nothing without one takes its place.
+        RecordStanding::Unverified if record.tac.is_zero() => {
+            if is_void {
+                alert(working, desk, AlertKind::RecordConflict, about, number, None);
+            }
+            return Ok(Some(code_of(known.standing)));
+        }
+        RecordStanding::Unverified => return Ok(None),
         // It knows no more than we do.
         standing if record.tac.is_zero() && !is_void => return Ok(Some(code_of(standing))),
         RecordStanding::Void if verdict == TacVerdict::Valid => {

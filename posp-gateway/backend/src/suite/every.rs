@@ -53,6 +53,10 @@ macro_rules! every_test {
             chain::the_deny_list_has_versions_and_keeps_who_was_on_it
             chain::a_gap_is_told_after_its_time_and_closed_by_the_late_record
             chain::records_weeks_late_are_credited_to_the_merchant_of_their_time_in_the_window_of_today
+            together::a_debit_proved_in_a_batch_is_not_decided_once_more_in_it
+            together::a_card_whose_gap_is_told_keeps_what_the_same_batch_did_to_it
+            together::a_proof_that_waits_for_its_key_is_not_replaced_by_a_record_without_one
+            together::a_proved_record_of_suite_00_takes_its_number_from_one_with_its_own_tac
             $($more)*
         }
     };

@@ -14,6 +14,7 @@ mod privacy;
 mod refunds;
 mod search;
 mod tamper;
+mod together;
 mod world;
 
 use crate::accounts::Hold;

@@ -1,7 +1,8 @@
 //! A commit on its way: the gateway decides the next batch while the server makes this one durable.
 //!
 //! There is one at a time. What is decided meanwhile reads through a second session, and reads what the commit changes from memory, as if it were
-//! durable; the versions that it read so are checked by its own commit like all others. If the commit fails, everything that was remembered of it
+//! durable; the versions that it read so are checked by its own commit like all others. If the session is lost, and the commit turns out to have been
+//! kept, what was decided on it is decided again all the same: the versions that it read are gone with the connection. If the commit fails, everything that was remembered of it
 //! is forgotten, and whoever started it is told by [`PostgresStore::fate`] before he can start another.
 //!
 //! The session that commits is used for nothing else meanwhile: whatever needs it waits for the commit first ([`PostgresStore::land`]).
@@ -30,6 +31,7 @@ impl PostgresStore {
     /// Sends a batch. From now on it is read as if it were durable.
     pub(super) fn depart(&mut self, batch: &Batch) -> Result<(), StoreFault> {
         self.land()?;
+        self.still()?;
         if matches!(self.fate, Some(Err(_))) {
             // Nothing is sent before the failure of the one before is known to who started that.
             return Err(AGAIN);

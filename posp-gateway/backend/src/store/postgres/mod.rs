@@ -89,6 +89,10 @@ pub struct PostgresStore {
     flight: Option<Flight>,
     /// What became of the newest that has landed, until it is told.
     fate: Option<Result<(), StoreFault>>,
+    /// Which connection we have, counted; what was read through one before counts for nothing.
+    connection: u64,
+    /// The connection that the present decision began with.
+    decided_on: u64,
     heads: Heads,
     /// What the present decision has read.
     seen: Map<Key, Seen>,
@@ -115,7 +119,7 @@ impl PostgresStore {
     /// The server is away, refuses us, has no schema of ours or another one, or another process has our number.
     pub fn open(options: Options) -> Result<Self, StoreFault> {
         let mut store = Self::unopened(runtime()?, options);
-        store.reach()?;
+        store.begins()?;
         Ok(store)
     }
 
@@ -128,6 +132,8 @@ impl PostgresStore {
             reader: None,
             flight: None,
             fate: None,
+            connection: 0,
+            decided_on: 0,
             heads,
             seen: Map::default(),
             kept: Map::default(),
@@ -201,12 +207,37 @@ impl PostgresStore {
         self.due = None;
         self.heads = heads;
         self.session = Some(session);
-        self.begin_beyond_restores()
+        // Where this one leads, the other has to lead too.
+        self.reader = None;
+        if let Err(fault) = self.begin_beyond_restores() {
+            self.session = None;
+            return Err(fault);
+        }
+        self.connection = self.connection.saturating_add(1);
+        Ok(())
+    }
+
+    /// A decision that went over to another connection has lost what it read, and with it the versions that its commit would check.
+    pub(super) const fn still(&self) -> Result<(), StoreFault> {
+        if self.decided_on == self.connection { Ok(()) } else { Err(AGAIN) }
+    }
+
+    /// A decision, or a reading, begins here.
+    fn begins(&mut self) -> Result<(), StoreFault> {
+        self.seen.clear();
+        self.due = None;
+        self.decided_on = self.connection;
+        if self.flight.is_none() {
+            self.reach()?;
+        }
+        self.decided_on = self.connection;
+        Ok(())
     }
 
     /// The session that commits, once nothing is on its way.
     fn session(&mut self) -> Result<(&mut Session, &Runtime), StoreFault> {
         self.land()?;
+        self.still()?;
         match &mut self.session {
             Some(session) => Ok((session, &self.runtime)),
             None => Err(AGAIN),
@@ -459,9 +490,7 @@ impl Store for PostgresStore {
     }
 
     fn begin(&mut self) -> Result<(), StoreFault> {
-        self.seen.clear();
-        self.due = None;
-        if self.flight.is_some() { Ok(()) } else { self.reach() }
+        self.begins()
     }
 
     fn wants_prefetch(&self) -> bool {
@@ -474,8 +503,10 @@ impl Store for PostgresStore {
 
     fn get(&mut self, key: &Key) -> Result<Option<Record>, StoreFault> {
         if !self.seen.contains_key(key) {
+            self.still()?;
             if self.session.is_none() && self.flight.is_none() {
                 self.reach()?;
+                self.still()?;
             }
             self.fetch(std::slice::from_ref(key), None)?;
         }
@@ -491,7 +522,9 @@ impl Store for PostgresStore {
 
     fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
         self.land()?;
+        self.still()?;
         self.reach()?;
+        self.still()?;
         let result = self.go_through(scan, visit);
         result.map_err(|fault| self.failed(fault))
     }
@@ -502,9 +535,7 @@ impl Store for PostgresStore {
 
     fn begin_reading(&mut self) -> Result<(), StoreFault> {
         self.land()?;
-        self.seen.clear();
-        self.due = None;
-        self.reach()?;
+        self.begins()?;
         let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
                    SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
         let (session, runtime) = self.session()?;

@@ -65,7 +65,7 @@ impl PostgresStore {
         self.session = None;
         match committed {
             Err(StoreFault::Away(why)) => {
-                self.reach()?;
+                self.begins()?;
                 let kept = match newest {
                     Some(link) => self.get(&Key::Link(link.number))? == Some(Record::Link(link)),
                     None => true,
@@ -73,7 +73,7 @@ impl PostgresStore {
                 if kept { Ok(()) } else { Err(StoreFault::Away(why)) }
             }
             Err(fault) => Err(fault),
-            Ok(()) => self.reach(),
+            Ok(()) => self.begins(),
         }
     }
 

@@ -65,6 +65,8 @@ impl PostgresStore {
 
     /// Whether what was read still holds, for a batch that changes nothing.
     pub(super) fn check_reads(&mut self) -> Result<(), StoreFault> {
+        self.land()?;
+        self.still()?;
         let empty = Batch { at: self.heads.at, changes: Vec::new() };
         let steps = steps(self.groups(&empty)?)?;
         if steps.is_empty() && !self.used_limits() {
@@ -150,7 +152,12 @@ impl PostgresStore {
     }
 
     fn sending(&mut self, steps: Vec<Step>, sets_limits: bool) -> Result<Sending, StoreFault> {
-        let head = self.limits.as_ref().map(|(head, _)| *head).filter(|_| self.used_limits());
+        let uses_limits = self.used_limits();
+        if uses_limits && self.limits.is_none() {
+            // It knows limits from a commit that was on its way, which says nothing of the others.
+            return Err(AGAIN);
+        }
+        let head = self.limits.as_ref().map(|(head, _)| *head).filter(|_| uses_limits);
         let (session, runtime) = self.session()?;
         let mut statements = Vec::with_capacity(steps.len().saturating_add(2));
         if let Some(head) = head {

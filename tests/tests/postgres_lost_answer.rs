@@ -1,0 +1,166 @@
+//! A gateway whose connection to PostgreSQL dies with the answer to a commit, while another gateway goes on: what was decided on top of that commit
+//! has lost what it read, and is decided again.
+#![cfg(test)]
+
+use backend::Engine;
+use backend::accounts::chart::{Book, FundingKind, FundingNumber};
+use backend::api::{
+    Answer, Backend, ContentDigest, HostBody, HostRequest, Identity, PayerToken, Query, Report, Request,
+    Submitted,
+};
+use backend::store::postgres::{Address, Options, PostgresStore};
+use backend::store::{Key, Record, Store};
+use keys::{KeyModule, SoftKeys};
+use protocol::ids::{BatchNo, Stan};
+use protocol::money::Amount;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tests::acquirer::{ACQUIRER, CURRENCY, clock, merchant_id, pan, register, terminal_id};
+use tests::postgres::{PASSWORD, SERVICE, Server};
+
+/// Between a gateway and the server: hands bytes on, until a commit passes whose answer is to be lost, and then the connection itself.
+struct Way {
+    port: u16,
+    lose: Arc<AtomicBool>,
+    /// A connection on which the server's answers are lost.
+    deaf: Arc<Mutex<Option<TcpStream>>>,
+}
+
+impl Way {
+    fn to(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (lose, deaf) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
+        let way = Self { port, lose: Arc::clone(&lose), deaf: Arc::clone(&deaf) };
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+                let (to_server, to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                let (is_lost, lose, deaf) =
+                    (Arc::new(AtomicBool::new(false)), Arc::clone(&lose), Arc::clone(&deaf));
+                let lost = Arc::clone(&is_lost);
+                std::thread::spawn(move || {
+                    hand_on(&client, to_server, |bytes| {
+                        let commits = bytes.windows(6).any(|word| word == b"COMMIT");
+                        if commits && lose.swap(false, Ordering::SeqCst) {
+                            lost.store(true, Ordering::SeqCst);
+                            *deaf.lock().unwrap() = Some(client.try_clone().unwrap());
+                        }
+                        true
+                    });
+                });
+                std::thread::spawn(move || hand_on(&server, to_client, |_| !is_lost.load(Ordering::SeqCst)));
+            }
+        });
+        way
+    }
+
+    /// The server's answer to the next commit, and all that follows it on that connection, gets lost.
+    fn lose_next_commits_answer(&self) {
+        self.lose.store(true, Ordering::SeqCst);
+    }
+
+    /// That connection breaks.
+    fn break_it(&self) {
+        self.deaf.lock().unwrap().take().expect("a commit has passed").shutdown(Shutdown::Both).unwrap();
+    }
+}
+
+fn hand_on(mut from: &TcpStream, mut to: TcpStream, mut passes: impl FnMut(&[u8]) -> bool) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if passes(&buffer[..read]) && to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+struct Gateway {
+    engine: Engine<PostgresStore>,
+    keys: Arc<SoftKeys>,
+}
+
+impl Gateway {
+    fn over(store: PostgresStore) -> Self {
+        let keys = SoftKeys::in_memory(Box::new(|out| {
+            out.fill(0x5A);
+            Ok(())
+        }));
+        let keys = Arc::new(keys.unwrap());
+        let shared: Arc<dyn KeyModule> = Arc::<SoftKeys>::clone(&keys);
+        Self { engine: Engine::new(store, shared), keys }
+    }
+
+    fn purchase(&self, terminal: u32, trace: u32, payer: u32, minor: u64) -> Vec<Request> {
+        let (merchant, batch, trace) = (merchant_id(terminal), BatchNo(1), Stan(trace));
+        let identity =
+            Identity { acquirer: ACQUIRER, terminal: terminal_id(terminal), merchant, batch, trace };
+        let payer = PayerToken(self.keys.pan_token(pan(payer).as_bytes()).unwrap());
+        let body = HostBody::Purchase { payer, amount: Amount::new(minor, CURRENCY) };
+        vec![Request::Host(HostRequest { identity, digest: ContentDigest([7; 16]), body })]
+    }
+
+    fn held(&mut self, payer: u32) -> u64 {
+        let account = Book::Funding(FundingKind::Bank, FundingNumber(payer.into())).id(CURRENCY);
+        self.engine.store().begin().unwrap();
+        match self.engine.store().get(&Key::Account(account)).unwrap() {
+            Some(Record::Account(account)) => account.running.debits_pending,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn is_approved(answers: &[Answer]) -> bool {
+    matches!(answers, [Answer::Host(answer)] if answer.code.is_approved())
+}
+
+#[test]
+fn what_was_decided_on_a_commit_whose_answer_was_lost_does_not_undo_another_gateways() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let mut second = Gateway::over(server.store(&database, 2));
+    register(&mut second.engine, &*second.keys, 3, 2, 1_000_000);
+    let way = Way::to(server.port);
+    let url = format!("postgresql://{SERVICE}@127.0.0.1:{}/{database}", way.port);
+    let address = Address::parse(&url).unwrap().with_password(PASSWORD.as_bytes());
+    let options = Options { address, ..server.options(&database, 1) };
+    let mut first = Gateway::over(PostgresStore::open(options).unwrap());
+    let warm = first.purchase(1, 1, 2, 1);
+    assert!(is_approved(&first.engine.execute(clock().now(), &warm).unwrap()));
+
+    // The first gateway's commit is made, and nobody hears of it.
+    way.lose_next_commits_answer();
+    let (one, two) = (first.purchase(1, 2, 2, 5), first.purchase(2, 1, 1, 50));
+    let submitted = first.engine.submit(clock().now(), &one).unwrap();
+    assert!(matches!(submitted, Submitted::UnderWay(answers) if is_approved(&answers)));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while second.held(2) != 6 {
+        assert!(Instant::now() < deadline, "the commit does not arrive");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // It decides on: payer 1, whom nobody has charged yet. Before it knows of its commit, the second gateway charges payer 1 too.
+    let other = second.purchase(3, 1, 1, 100);
+    let submitted = std::thread::scope(|scope| {
+        let deciding = scope.spawn(|| first.engine.submit(clock().now(), &two));
+        std::thread::sleep(Duration::from_millis(1_500));
+        assert!(is_approved(&second.engine.execute(clock().now(), &other).unwrap()));
+        way.break_it();
+        deciding.join().unwrap()
+    });
+    let (Submitted::Done(answers) | Submitted::UnderWay(answers)) = submitted.unwrap() else {
+        panic!("the first commit was kept")
+    };
+    assert!(is_approved(&answers));
+    first.engine.finish().unwrap();
+    assert_eq!((second.held(1), second.held(2)), (150, 6), "both gateways' holds stand");
+    match second.engine.query(&Query::Audit).unwrap() {
+        Report::Audit(report) => {
+            assert_eq!((report.exceptions.as_slice(), report.transactions), (&[][..], 4))
+        }
+        other => panic!("{other:?}"),
+    }
+}
