@@ -278,7 +278,7 @@ fn a_failure_is_told_even_if_something_else_met_it_first() {
     assert_eq!(first.audit().transactions, 2);
     assert_eq!(first.ask(std::slice::from_ref(&buy)), Err(StoreFault::Conflict));
     assert_eq!(first.engine.finish(), Err(StoreFault::Conflict));
-    assert_eq!(first.ask(&[buy]).unwrap()[0].repeat, false);
+    assert!(!first.ask(&[buy]).unwrap()[0].repeat);
     assert_eq!(first.held(1), 7);
 }
 
