@@ -2,7 +2,7 @@
 //! every history has a little of, none has much of.
 //!
 //! Most acts are payments, which need no gateway; every card is loaded first, and loads, uploads and settlements come in between at a
-//! rarer rate. What chance alone brings about too seldom is a scene of its own ([`scenes`]).
+//! rarer rate. What chance alone brings about too seldom is a scene of its own (`scenes`).
 
 mod scenes;
 

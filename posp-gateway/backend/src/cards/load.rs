@@ -4,19 +4,21 @@
 //! whose MAC1 is right and shows a higher online counter; a load request that shows the same counter releases it, or a person. A reversal only
 //! makes it `disputed`: the terminal's word alone never frees the money.
 //!
-//! A card has at most one load that is neither posted nor released, because every load request decides the one before.
+//! A card has at most one load that is neither posted nor released, because every load request decides the one before. A request does not say when
+//! the card made it: one that was kept back can release a load that the card was credited. Its TAC puts that right ([`displaced`]); without it the
+//! card has more than the books loaded onto it, which bars its next load and is an alert at its next payment.
 
 use super::{alert, key_of, tac_terms};
 use crate::accounts::chart::{Book, code};
 use crate::accounts::{Order, TransactionSeq};
-use crate::api::{AlertKind, AnswerBody, CardStatus, LoadSource};
+use crate::api::{AlertKind, AnswerBody, CardStatus, LoadSource, Original};
 use crate::engine::Desk;
 use crate::store::{
     BatchRecord, Card, CardId, Issuer, Load, LoadState, Record, Store, StoreFault, Transaction,
-    TransactionKind, Working,
+    TransactionKind, TransactionState, Working,
 };
 use crate::transactions::limits::{self, Admission};
-use crate::transactions::{Decision, Desked, Event, Reversed, code_of, step, take_off, transfer};
+use crate::transactions::{Decision, Desked, Event, Reversed, code_of, original, step, take_off, transfer};
 use keys::{KeyError, TacCheck, TacVerdict};
 use protocol::ids::OnlineCounter;
 use protocol::iso8583::f58::{CardCounter, LoadRequest, RecordAnswer, RecordState, TransactionRecord};
@@ -306,10 +308,13 @@ pub(crate) fn reverse<S: Store>(
 pub(crate) fn confirm<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
+    desked: &mut Desked<'_>,
+    of: &Original,
     record: &TransactionRecord,
 ) -> Result<Decision, StoreFault> {
     let kind = TransactionKind::LoadConfirm;
-    let (code, load) = confirmed(working, desk, record)?;
+    let named = original(working, &desked.request.identity, of)?;
+    let (code, load) = confirmed(working, desk, record, named.as_ref(), Some(&mut desked.batch))?;
     let decision = if code.is_approved() { Decision::done(kind) } else { Decision::declined(kind, code) };
     let Some(load) = load else { return Ok(decision) };
     Ok(Decision {
@@ -320,11 +325,14 @@ pub(crate) fn confirm<S: Store>(
     })
 }
 
-/// Books what a load's record says. Returns field 39 (or the code of F58 `RS`) and the load it was about.
+/// Books what a load's record says. Returns field 39 (or the code of F58 `RS`) and the load it was about. `named` is the transaction that the message
+/// names, `current` the batch that it works on.
 pub(crate) fn confirmed<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
     record: &TransactionRecord,
+    named: Option<&Transaction>,
+    current: Option<&mut BatchRecord>,
 ) -> Result<(ResponseCode, Option<Load>), StoreFault> {
     let (CardCounter::Online(counter), TransactionType::Load) = (record.counter, record.kind) else {
         return Ok((ResponseCode::INVALID, None));
@@ -348,6 +356,17 @@ pub(crate) fn confirmed<S: Store>(
         && record.terminal == load.sam
         && record.moment == load.moment
         && balance == Some(record.balance_after);
+    if valid
+        && !same
+        && load.state != LoadState::Posted
+        && let Some(displaced) = named.and_then(|named| displaced(named, &load, record))
+    {
+        if load.state != LoadState::Released {
+            release(working, desk, current, &mut card, load)?;
+        }
+        late(working, desk, &issuer, &mut card, displaced)?;
+        return Ok((ResponseCode::APPROVED, Some(displaced)));
+    }
     if !(valid && same) {
         let about = Some((id.issuer, id.asn));
         alert(working, desk, AlertKind::WrongTac, about, None, None);
@@ -359,6 +378,31 @@ pub(crate) fn confirmed<S: Store>(
         LoadState::Released => late(working, desk, &issuer, &mut card, load)?,
     }
     Ok((ResponseCode::APPROVED, Some(load)))
+}
+
+/// The load that a record proves, though a later request at its counter has taken its place: a request says nothing of when the card made it, so one
+/// that was kept back, or was long under way, looks as if the card had never been credited. The card's TAC over the issuer's own consent says that
+/// it was, and that the later one was not.
+fn displaced(named: &Transaction, by: &Load, record: &TransactionRecord) -> Option<Load> {
+    let (card, counter) = named.load?;
+    let amount = named.amount?;
+    let is_displaced = (card, counter) == (by.card, by.counter)
+        && named.seq != by.transaction
+        && named.state == TransactionState::Reversed
+        && amount.minor() == u64::from(record.amount.0)
+        && named.moment == record.moment;
+    is_displaced.then_some(Load {
+        card,
+        counter,
+        transaction: named.seq,
+        hold: named.transfer?,
+        payer: named.payer?,
+        amount,
+        sam: record.terminal,
+        balance_old: record.balance_after.checked_sub(record.amount)?,
+        moment: record.moment,
+        state: LoadState::Released,
+    })
 }
 
 /// The card was credited after all, though the hold was released: the payer pays if the money is still there, else the issuer.

@@ -38,7 +38,7 @@ pub(crate) fn upload<S: Store>(
     let mut outcomes = Vec::with_capacity(records.len());
     for (record, verdict) in records.iter().zip(verdicts) {
         let code = if record.kind == TransactionType::Load {
-            load::confirmed(working, desk, record)?.0
+            load::confirmed(working, desk, record, None, Some(&mut desked.batch))?.0
         } else {
             one(working, desk, desked, record, verdict)?
         };

@@ -34,6 +34,7 @@ macro_rules! every_test {
             cards::a_load_is_held_confirmed_by_the_card_and_posted_once
             cards::a_reversed_load_stays_disputed_until_the_card_speaks
             cards::a_load_request_at_the_same_counter_releases_the_one_before
+            cards::a_load_that_a_stale_request_released_is_booked_by_the_cards_proof
             cards::a_load_confirmed_after_its_release_is_paid_by_the_payer_or_the_issuer
             cards::a_released_load_is_booked_when_the_cards_counter_shows_its_credit
             cards::a_load_request_that_is_not_the_cards_own_is_refused

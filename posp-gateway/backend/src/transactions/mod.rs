@@ -221,7 +221,9 @@ fn decide<S: Store>(
             preauthorisation::void_completion(working, desk, desked, original, *amount)
         }
         HostBody::Load { source, request } => cards::load::load(working, desk, desked, *source, request),
-        HostBody::LoadConfirm { record, .. } => cards::load::confirm(working, desk, record),
+        HostBody::LoadConfirm { original, record } => {
+            cards::load::confirm(working, desk, desked, original, record)
+        }
         HostBody::OfflineRecords { records } => cards::offline::upload(working, desk, desked, records),
         HostBody::Settle { totals } => settle::settle(working, desk, desked, *totals),
         HostBody::Upload { items } => settle::upload(working, desked, items),

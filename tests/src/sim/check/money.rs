@@ -168,7 +168,6 @@ pub fn check(
     };
     let audit = audit.iter().filter(explained);
     found.extend(audit.map(|exception| Violation::Backend(format!("audit: {exception:?}"))));
-    alerts(books, forked, &mut found);
     found
 }
 
@@ -408,19 +407,25 @@ fn batches(terminals: &[TerminalBook<'_>], books: &Books, found: &mut Vec<Violat
     }
 }
 
-/// Nobody who is honest is accused.
-fn alerts(books: &Books, forked: impl Fn(&CardId) -> bool, found: &mut Vec<Violation>) {
+/// Nobody who is honest is accused. Of cards of which an old load request came late (`asked_again`), a load may look as if the card had never been
+/// credited, or as if its memory had come back: a request does not say when the card made it.
+#[must_use]
+pub fn accused(cards: &[CardBook<'_>], books: &Books, asked_again: &BTreeSet<CardId>) -> Vec<Violation> {
+    let mut found = Vec::new();
     for alert in &books.alerts {
         let Some((issuer, asn)) = alert.card else { continue };
+        let id = CardId { issuer, asn };
         // A load that comes late had been set free, and nothing but the card's own word may do that.
-        let accuses = matches!(
-            alert.kind,
-            AlertKind::Fork | AlertKind::Rollback | AlertKind::LoadLoss | AlertKind::LateLoad
-        );
-        if accuses && !forked(&CardId { issuer, asn }) {
+        let accuses = match alert.kind {
+            AlertKind::Fork => true,
+            AlertKind::Rollback | AlertKind::LoadLoss | AlertKind::LateLoad => !asked_again.contains(&id),
+            _ => false,
+        };
+        if accuses && !cards.iter().any(|card| card.id == id && card.is_forked()) {
             found.push(Violation::Backend(format!("{:?} of a card that nobody copied", alert.kind)));
         }
     }
+    found
 }
 
 /// Loads of honest cards that still wait at a terminal.
