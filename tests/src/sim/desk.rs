@@ -193,7 +193,6 @@ pub fn begin(world: &mut World, terminal: usize, task: plan::Task) {
         }
         Want::RepeatLoad => {
             let Some(intent) = newest_load(world, terminal) else { return };
-            world.asked_again.insert(intent.card);
             ("load asked for again", asks([Ask::Load(intent)]))
         }
         Want::ReverseLoaded => {

@@ -154,7 +154,7 @@ impl World {
     pub(crate) fn hold_against(&self, books: &Books, audit: &[AuditException]) -> Vec<Violation> {
         let (cards, terminals) = (self.card_books(), self.terminal_books());
         let mut found = money::check(&cards, &terminals, books, audit);
-        found.extend(money::accused(&cards, books, &self.asked_again));
+        found.extend(money::accused(&cards, &terminals, books));
         found.extend(money::loads_waiting(&cards, &terminals));
         answers::check(&self.acquirer.sent, books, &mut found);
         gateways::check(&self.acquirer.numbers(), books, &mut found);

@@ -25,7 +25,6 @@ use protocol::purse::keys::KeyUse;
 use protocol::purse::keys::TacKey;
 use protocol::secret::Secret;
 use protocol::time::{Mono, Now, Wall};
-use std::collections::BTreeSet;
 
 /// Saturday, 2026-11-21, 18:00 in Shanghai.
 const START_WALL_MS: i64 = 1_795_255_200_000;
@@ -250,8 +249,6 @@ pub struct World {
     pub coverage: Coverage,
     /// Rules that were broken.
     pub violations: Vec<Violation>,
-    /// Cards of which a terminal asked for an old load once more.
-    pub asked_again: BTreeSet<CardId>,
     clock: Mono,
     story: Option<Vec<String>>,
 }
@@ -312,7 +309,6 @@ impl World {
             acquirer,
             coverage: Coverage::default(),
             violations: Vec::new(),
-            asked_again: BTreeSet::new(),
             clock: Mono(0),
             story: care.story.then(Vec::new),
         };

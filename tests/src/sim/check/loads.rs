@@ -51,7 +51,7 @@ fn stories_of<'a>(entries: &Entries<'a>) -> Vec<Story<'a>> {
 }
 
 /// The same, and those of journals that were overwritten: what these said was true then.
-fn all_stories<'a>(book: &TerminalBook<'a>) -> Vec<Story<'a>> {
+pub(crate) fn all_stories<'a>(book: &TerminalBook<'a>) -> Vec<Story<'a>> {
     let past = book.past.iter().flat_map(stories_of);
     stories(book).into_iter().chain(past).collect()
 }

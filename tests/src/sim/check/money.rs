@@ -6,7 +6,7 @@
 //! missing only if nobody can know it: no record proves it and none that is known follows it. Two debits on one counter can only come of
 //! a copied card: one is the float's, the others are the issuer's loss, to the cent.
 
-use super::loads::stories;
+use super::loads::{all_stories, stories};
 use super::lost;
 use super::{CardBook, Standing, TerminalBook, Violation, is_taken, replay};
 use crate::sim::books::Books;
@@ -407,10 +407,16 @@ fn batches(terminals: &[TerminalBook<'_>], books: &Books, found: &mut Vec<Violat
     }
 }
 
-/// Nobody who is honest is accused. Of cards of which an old load request came late (`asked_again`), a load may look as if the card had never been
-/// credited, or as if its memory had come back: a request does not say when the card made it.
+/// Nobody who is honest is accused. Of a card that was not credited by every load that was asked for it, a request may come late; then a load may look as
+/// if the card had never been credited, or as if its memory had come back: a request does not say when the card made it.
 #[must_use]
-pub fn accused(cards: &[CardBook<'_>], books: &Books, asked_again: &BTreeSet<CardId>) -> Vec<Violation> {
+pub fn accused(cards: &[CardBook<'_>], terminals: &[TerminalBook<'_>], books: &Books) -> Vec<Violation> {
+    let asked: Vec<CardId> = terminals.iter().flat_map(all_stories).map(|story| story.intent.card).collect();
+    let may_be_late = |id: &CardId| {
+        let credits: usize =
+            cards.iter().filter(|card| card.id == *id).map(|card| card.credits().count()).sum();
+        asked.iter().filter(|asked| *asked == id).count() > credits
+    };
     let mut found = Vec::new();
     for alert in &books.alerts {
         let Some((issuer, asn)) = alert.card else { continue };
@@ -418,7 +424,7 @@ pub fn accused(cards: &[CardBook<'_>], books: &Books, asked_again: &BTreeSet<Car
         // A load that comes late had been set free, and nothing but the card's own word may do that.
         let accuses = match alert.kind {
             AlertKind::Fork => true,
-            AlertKind::Rollback | AlertKind::LoadLoss | AlertKind::LateLoad => !asked_again.contains(&id),
+            AlertKind::Rollback | AlertKind::LoadLoss | AlertKind::LateLoad => !may_be_late(&id),
             _ => false,
         };
         if accuses && !cards.iter().any(|card| card.id == id && card.is_forked()) {

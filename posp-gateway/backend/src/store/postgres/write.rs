@@ -29,6 +29,15 @@ enum Act {
     Insert,
 }
 
+/// What statements are for.
+#[derive(Clone, Copy, Debug)]
+enum For {
+    /// A decision, which relies on what it read.
+    Decision,
+    /// Records as they are: nothing was decided.
+    Copy,
+}
+
 struct Step {
     table: Table,
     act: Act,
@@ -48,7 +57,7 @@ impl PostgresStore {
             groups.entry(table).or_default().inserts.push(values);
         }
         let sets_limits = batch.changes.iter().any(|change| matches!(change, Record::Limit(_)));
-        self.sending(steps(groups)?, sets_limits)
+        self.sending(steps(groups)?, sets_limits, For::Decision)
     }
 
     /// Appends records as they are.
@@ -60,7 +69,7 @@ impl PostgresStore {
             }
         }
         let sets_limits = records.iter().any(|record| matches!(record, Record::Limit(_)));
-        self.run(steps(groups)?, sets_limits)
+        self.run(steps(groups)?, sets_limits, For::Copy)
     }
 
     /// Whether what was read still holds, for a batch that changes nothing.
@@ -72,7 +81,7 @@ impl PostgresStore {
         if steps.is_empty() && !self.used_limits() {
             return Ok(());
         }
-        match self.run(steps, false) {
+        match self.run(steps, false, For::Decision) {
             Err(StoreFault::Conflict) => {
                 self.forget();
                 self.give_way();
@@ -143,16 +152,16 @@ impl PostgresStore {
         self.seen.keys().any(|key| matches!(key, Key::Limit(_)))
     }
 
-    fn run(&mut self, steps: Vec<Step>, sets_limits: bool) -> Result<(), StoreFault> {
+    fn run(&mut self, steps: Vec<Step>, sets_limits: bool, why: For) -> Result<(), StoreFault> {
         let importing = self.importing.is_some();
-        let sending = self.sending(steps, sets_limits)?;
+        let sending = self.sending(steps, sets_limits, why)?;
         // A copy is taken in by one transaction, which is open.
         let sending = if importing { sending.within() } else { sending };
         self.runtime.block_on(sending.run())
     }
 
-    fn sending(&mut self, steps: Vec<Step>, sets_limits: bool) -> Result<Sending, StoreFault> {
-        let uses_limits = self.used_limits();
+    fn sending(&mut self, steps: Vec<Step>, sets_limits: bool, why: For) -> Result<Sending, StoreFault> {
+        let uses_limits = !matches!(why, For::Copy) && self.used_limits();
         if uses_limits && self.limits.is_none() {
             // It knows limits from a commit that was on its way, which says nothing of the others.
             return Err(AGAIN);
