@@ -112,7 +112,7 @@ pub(super) fn a_load_that_a_stale_request_released_is_booked_by_the_cards_proof<
     let proof = |of| HostBody::LoadConfirm { original: of, record: receipt };
     // A proof that names nothing, or something else, is no proof of it.
     assert_eq!(world.send(proof(Original::default())).code, code("63"));
-    assert_eq!(world.send(proof(original.clone())).code, code("00"));
+    assert_eq!(world.send(proof(original)).code, code("00"));
     assert_eq!(world.send(proof(original)).code, code("00"));
     assert_eq!((world.available(), float(&mut world)), (5_000, (5_000, 0)), "the card's load, and no other");
     assert_eq!(world.alerts(), [AlertKind::LateLoad, AlertKind::WrongTac]);
