@@ -8,9 +8,14 @@ use crate::accounts::TransactionSeq;
 use crate::store::postgres::shape::Table;
 use crate::store::sqlite::read::{self, Columns};
 use crate::store::{GatewayNo, Key, Link, Record, Store, StoreFault};
+use std::time::{Duration, Instant};
 
 /// A session that is in the middle of a transaction for as long as it takes to read a backup.
 const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0";
+
+/// How long a restore waits for programs that are ending, and between its looks.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl PostgresStore {
     /// Opens an empty database to take a ledger in ([`crate::backup::restore_shared`], [`crate::backup::copy`]). `None` if there is anything in it,
@@ -22,8 +27,13 @@ impl PostgresStore {
         let runtime = runtime()?;
         let session = Session::open(&runtime, &options.address, None)?;
         schema::is_present(&runtime, &session)?;
-        if !session.hold_all(&runtime)? {
-            return Ok(None);
+        // A program that has just ended holds its lock until the server has noticed.
+        let patience = Instant::now().checked_add(PATIENCE);
+        while !session.hold_all(&runtime)? {
+            if patience.is_none_or(|end| Instant::now() >= end) {
+                return Ok(None);
+            }
+            runtime.block_on(async { tokio::time::sleep(PAUSE).await });
         }
         session.simple(&runtime, BEGIN)?;
         let parts: Vec<String> =
