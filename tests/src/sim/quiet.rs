@@ -19,8 +19,10 @@ use protocol::time::{Now, Wall};
 const ENOUGH_MS: u64 = 600_000;
 /// How often what is under way may take that long.
 const ROUNDS_MAX: usize = 8;
-/// Between the end of a history and the day on which a person is told of debits that are missing.
+/// Between the end of a history and the day on which policy decides what is uncertain, and a person is told of debits that are missing.
 const LATER_MS: i64 = 400 * 86_400_000;
+/// How long another terminal's proof is waited for, as an acquirer does: thirty days.
+const WAIT_MS: u64 = 30 * 86_400_000;
 /// How often uncertain records are looked at: a chain of them is decided from its newest end.
 const RESOLVE_ROUNDS: usize = 12;
 
@@ -136,13 +138,12 @@ impl World {
 
     /// Decides what policy decides with time, and reads the backend's books as they lie on its disk.
     pub(crate) fn read_books(&mut self) -> Option<(Books, Vec<AuditException>)> {
-        for _ in 0..RESOLVE_ROUNDS {
-            let now = self.now();
-            self.acquirer.admin(AdminRequest::ResolveUncertain { wait_ms: 0 }, now);
-        }
-        // Long after, whatever the gateway's clock did when the gap was seen.
+        // Long after: a gateway's clock may have been ahead of the others' when a record came, or a gap was seen.
         let now = self.now();
         let later = Now { wall: Wall(now.wall.0.saturating_add(LATER_MS)), ..now };
+        for _ in 0..RESOLVE_ROUNDS {
+            self.acquirer.admin(AdminRequest::ResolveUncertain { wait_ms: WAIT_MS }, later);
+        }
         self.acquirer.admin(AdminRequest::TellGaps { wait_ms: 0 }, later);
         let merchants: Vec<_> = (0..self.terminals.len()).map(merchant_id).collect();
         let Ok(Report::Audit(report)) = self.acquirer.engine().query(&Query::Audit) else { return None };
