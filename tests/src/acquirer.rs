@@ -363,6 +363,16 @@ impl TestTerminal {
         })
     }
 
+    /// A sign-out (0820, 60.3 = 002).
+    #[must_use]
+    pub fn sign_out_frame(&self, trace: Stan) -> Vec<u8> {
+        let batch = Batch::management(self.batch, ManagementCode::SIGN_OUT);
+        self.frame(Mti::MANAGEMENT_ADVICE, self.mac.as_ref(), &|builder| {
+            builder.put(&trace)?.put(&self.id)?.put(&self.merchant)?.put(&batch)?;
+            Ok(())
+        })
+    }
+
     /// An echo (0820, 60.3 = 301).
     #[must_use]
     pub fn echo_frame(&self, trace: Stan) -> Vec<u8> {

@@ -1,21 +1,17 @@
 //! The gateway over TCP: who is answered what, and that whoever breaks the rules disturbs nobody else.
 #![cfg(test)]
 
-use backend::api::{Report, TerminalReport};
 use backend::store::memory::MemoryStore;
-use keys::{KeyError, KeyModule, SoftKeys};
 use posp_gateway::access::Limits;
-use posp_gateway::switch::{ANSWER_MAX, Question, Switch, Verdict};
 use protocol::ids::{BatchNo, Stan};
 use protocol::iso8583::frame::Requirement;
 use protocol::iso8583::typed::{Batch, KeyField, ManagementCode, ResponseCode, RetrievalReference};
-use protocol::iso8583::{FieldNo, Frame, HeaderRule, Message, Mti};
+use protocol::iso8583::{FieldNo, Message, Mti};
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
-use tests::acquirer::{ACQUIRER, ANSWER_WAIT, Acquirer, Received, TestTerminal, clock, enrol};
+use tests::acquirer::{ANSWER_WAIT, Acquirer, Received, TestTerminal, enrol};
 
 fn acquirer() -> Acquirer {
     Acquirer::over(MemoryStore::new(), 3, 3, Limits::default())
@@ -213,13 +209,7 @@ fn the_key_before_is_good_until_the_first_message_under_the_new_one() {
 fn after_signing_out_a_terminal_has_to_sign_in() {
     let acquirer = acquirer();
     let mut terminal = signed_in(&acquirer, 1);
-    let batch = Batch::management(terminal.batch, ManagementCode::SIGN_OUT);
-    let (id, merchant) = (terminal.id, terminal.merchant);
-    let out = terminal.frame(Mti::MANAGEMENT_ADVICE, terminal.mac.as_ref(), &|builder| {
-        builder.put(&Stan(5))?.put(&id)?.put(&merchant)?.put(&batch)?;
-        Ok(())
-    });
-    let answer = terminal.ask(&out);
+    let answer = terminal.ask(&terminal.sign_out_frame(Stan(5)));
     assert_eq!((answer.code(), answer.message().mti()), (ResponseCode::APPROVED, Mti(0x0830)));
     assert!(terminal.verifies(&answer));
     assert_eq!(terminal.ask(&terminal.purchase_frame(Stan(6), 1, 1)).code(), ResponseCode::SIGN_IN);
@@ -465,62 +455,4 @@ fn the_sign_in_says_which_batch_to_use_and_settlement_closes_it_once() {
     assert_eq!(again.body, answer.body);
     terminal.sign_in();
     assert_eq!(terminal.batch, BatchNo(2));
-}
-
-/// A frame as the switch takes it from a connection; its own answer, or what it asks.
-fn judged(switch: &Switch, frame: &[u8]) -> (Vec<u8>, Verdict) {
-    let mut out = vec![0; ANSWER_MAX];
-    let verdict =
-        switch.receive(&Frame::parse(&frame[2..], HeaderRule::Present).unwrap(), &clock().now(), &mut out);
-    (out, verdict.unwrap())
-}
-
-fn received(out: &[u8], length: usize) -> Received {
-    Received { body: out[2..length].to_vec() }
-}
-
-/// Signs in with this trace, as the switch and the backend do it between them.
-fn sign_in(switch: &Switch, terminal: &TestTerminal, trace: u32) -> Received {
-    let (mut out, verdict) = judged(switch, &terminal.sign_in_frame(Stan(trace)));
-    let Verdict::Ask(ask) = verdict else { panic!("not asked") };
-    let Question::SignIn(pending) = ask.question else { panic!("no sign-in") };
-    let report = Report::Terminal(TerminalReport {
-        terminal: terminal.id,
-        merchant: terminal.merchant,
-        merchant_number: backend::accounts::chart::MerchantNumber(1),
-        acquirer: ACQUIRER,
-        batch: BatchNo(1),
-        newest_trace: None,
-    });
-    let length = switch.registered(&ask.echo, &pending, &report, &clock().now(), &mut out).unwrap();
-    received(&out, length)
-}
-
-#[test]
-fn an_answer_is_sealed_with_the_keys_its_request_came_under_though_a_delayed_sign_in_came_in_between() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let keys = Arc::new(
-        SoftKeys::in_memory(Box::new(|out| getrandom::fill(out).map_err(|_| KeyError::NoEntropy))).unwrap(),
-    );
-    let mut terminal = TestTerminal::new(nobody.local_addr().unwrap(), 1, enrol(&*keys, 1));
-    let switch = Switch::new(Arc::<SoftKeys>::clone(&keys) as Arc<dyn KeyModule>);
-    terminal.take_keys(&sign_in(&switch, &terminal, 2));
-    let answered = |trace: u32, between: &dyn Fn()| {
-        let (mut out, verdict) = judged(&switch, &terminal.purchase_frame(Stan(trace), 1, 100));
-        let Verdict::Ask(ask) = verdict else { panic!("not asked") };
-        // The writer takes its time.
-        between();
-        let length = switch.failed(&ask.echo, &clock().now(), &mut out);
-        length.map(|length| received(&out, length))
-    };
-    assert!(terminal.verifies(&answered(3, &|| ()).unwrap()));
-    // One that the terminal gave up arrives late: it had an older trace, on another connection.
-    let delayed = |trace| drop(sign_in(&switch, &terminal, trace));
-    assert!(terminal.verifies(&answered(4, &|| delayed(1)).unwrap()), "in between");
-    assert!(
-        terminal.verifies(&answered(5, &|| ()).unwrap()),
-        "afterwards, while the keys before are still taken"
-    );
-    // With two in between nobody has its keys any more: better no answer than one that it cannot trust.
-    assert!(answered(6, &|| (delayed(7), delayed(8)).0).is_err());
 }

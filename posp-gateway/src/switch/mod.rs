@@ -18,11 +18,12 @@ use answer::Said;
 use backend::api::{ContentDigest, HostAnswer, HostBody, HostRequest, Identity, Report};
 use keys::KeyModule;
 use meaning::Refused;
+use protocol::ids::{BatchNo, Stan};
 use protocol::iso8583::typed::{Batch, ManagementCode, Original, ResponseCode};
 use protocol::iso8583::{AES, FieldError, FieldNo, Frame, Message, Mti};
 use protocol::purse::Moment;
 use protocol::time::Now;
-use session::{MacVerdict, Seen, Sessions, SignInId, Standing};
+use session::{Arrival, Granted, MacVerdict, Seen, Sessions, SignInId, Standing};
 use std::sync::Arc;
 
 /// Fields that a repeat may change: PIN block, security control, keys, MAC.
@@ -59,6 +60,7 @@ pub enum Question {
 #[derive(Clone, Copy, Debug)]
 pub struct Pending {
     id: SignInId,
+    received: Arrival,
     merchant: protocol::ids::MerchantId,
 }
 
@@ -178,15 +180,14 @@ impl Switch {
             Ok(true) => echo.seal = Seal::SignIn,
         }
         let id = SignInId { batch: batch.batch, trace: echo.trace, digest: digest(message), mac };
-        match self.sessions.seen(&echo.terminal, id) {
+        let received = self.sessions.arrival();
+        match self.sessions.seen(&echo.terminal, &id, received) {
             Seen::Older(batch, trace) => {
-                tracing::warn!(terminal = %echo.terminal, trace = echo.trace.0, newest = trace.0, "an old sign-in again");
-                let newest = Some(Original::new(batch, trace, None));
-                let said = Said { newest, ..Said::code(ResponseCode::DUPLICATE, local(now)) };
-                Ok(Verdict::Answered(answer::write(self.seals(), &echo, &said, out)?))
+                let length = answer::write(self.seals(), &echo, &an_old_one(&echo, batch, trace, now), out)?;
+                Ok(Verdict::Answered(length))
             }
-            Seen::New => {
-                let question = Question::SignIn(Pending { id, merchant });
+            Seen::New | Seen::Newest => {
+                let question = Question::SignIn(Pending { id, received, merchant });
                 Ok(Verdict::Ask(Box::new(Ask { echo, question })))
             }
         }
@@ -292,8 +293,12 @@ impl Switch {
         if terminal.merchant != pending.merchant {
             return refused(ResponseCode::NO_MERCHANT);
         }
-        let field = match self.sessions.sign_in(&*self.keys, terminal, pending.id, now.mono) {
-            Ok(field) => field,
+        let sign_in = (pending.id, pending.received);
+        let field = match self.sessions.sign_in(&*self.keys, terminal, sign_in, now.mono) {
+            Ok(Granted::Keys(field)) => field,
+            Ok(Granted::Older(batch, trace)) => {
+                return answer::write(self.seals(), echo, &an_old_one(echo, batch, trace, now), out);
+            }
             Err(error) => {
                 tracing::error!(terminal = %terminal.terminal, %error, "no working keys");
                 return refused(ResponseCode::SYSTEM);
@@ -308,6 +313,13 @@ impl Switch {
         };
         answer::write(self.seals(), echo, &said, out)
     }
+}
+
+/// The answer to a sign-in that is not the newest: it names that one, behind which the terminal signs in again if it is an old journal's.
+fn an_old_one(echo: &Echo, batch: BatchNo, trace: Stan, now: &Now) -> Said<'static> {
+    tracing::warn!(terminal = %echo.terminal, trace = echo.trace.0, newest = trace.0, "an old sign-in again");
+    let newest = Some(Original::new(batch, trace, None));
+    Said { newest, ..Said::code(ResponseCode::DUPLICATE, local(now)) }
 }
 
 fn digest(message: &Message<'_>) -> ContentDigest {

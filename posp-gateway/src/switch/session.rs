@@ -1,11 +1,16 @@
 //! Who is signed in. In memory alone: after a restart terminals sign in again.
+//!
+//! A sign-in is judged twice: when it is received ([`Sessions::seen`]), and, since the backend is asked where the terminal belongs in between, under the
+//! lock that gives it keys ([`Sessions::sign_in`]). Only a newer one than the newest renews keys. The newest, sent again because its answer was lost,
+//! gets the keys that it got: until the terminal has signed out. All others get none: older ones, repeats of them that waited while the newest
+//! overtook them, and those that were received before the newest was.
 
 use backend::api::{AcquirerId, ContentDigest, TerminalReport};
 use keys::{Generation, KeyError, KeyModule, SignInField};
 use protocol::ids::{BatchNo, MerchantId, Stan, TerminalId};
 use protocol::time::Mono;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 /// How long the MAC key before the newest sign-in is still accepted.
@@ -34,8 +39,28 @@ struct Session {
     grace: AtomicBool,
     active: bool,
     newest: (SignInId, BatchNo, Box<SignInField>),
+    /// When the newest was received.
+    received: Arrival,
     older: VecDeque<SignInId>,
 }
+
+impl Session {
+    /// What a sign-in is beside the newest.
+    fn judge(&self, id: &SignInId, received: Arrival) -> Seen {
+        let again = self.newest.0 == *id;
+        if again && self.active {
+            return Seen::Newest;
+        }
+        if again || self.older.contains(id) || received < self.received {
+            return Seen::Older(self.newest.1, self.newest.0.trace);
+        }
+        Seen::New
+    }
+}
+
+/// Where a sign-in stands in the order in which they were received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Arrival(u64);
 
 /// What makes two sign-ins the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +90,19 @@ pub(crate) enum MacVerdict {
 
 /// What a sign-in with this identity is.
 pub(crate) enum Seen {
-    /// New, or the newest, sent again: that is answered with the same keys, and with what is known by now.
+    /// A new one.
     New,
+    /// The newest, sent again: it is answered with the same keys, and with what is known by now.
+    Newest,
     /// An older one; the batch and the trace number of the newest.
+    Older(BatchNo, Stan),
+}
+
+/// What a sign-in gets.
+pub(crate) enum Granted {
+    /// Its keys.
+    Keys(Box<SignInField>),
+    /// Nothing, it is an older one; the batch and the trace number of the newest.
     Older(BatchNo, Stan),
 }
 
@@ -75,6 +110,7 @@ pub(crate) enum Seen {
 #[derive(Default)]
 pub(crate) struct Sessions {
     map: RwLock<HashMap<TerminalId, Session>>,
+    arrivals: AtomicU64,
 }
 
 impl Sessions {
@@ -136,30 +172,34 @@ impl Sessions {
         keys.host_mac(terminal, generation, &[input])
     }
 
-    /// Whether this sign-in was seen before.
-    pub(crate) fn seen(&self, terminal: &TerminalId, id: SignInId) -> Seen {
-        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
-        match map.get(terminal) {
-            Some(session) if session.newest.0 == id && session.active => Seen::New,
-            Some(session) if session.newest.0 == id || session.older.contains(&id) => {
-                Seen::Older(session.newest.1, session.newest.0.trace)
-            }
-            _ => Seen::New,
-        }
+    /// A sign-in is received.
+    pub(crate) fn arrival(&self) -> Arrival {
+        Arrival(self.arrivals.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Gives the terminal fresh keys; the newest sign-in, sent again, gets its own.
+    /// Whether this sign-in was seen before.
+    pub(crate) fn seen(&self, terminal: &TerminalId, id: &SignInId, received: Arrival) -> Seen {
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        map.get(terminal).map_or(Seen::New, |session| session.judge(id, received))
+    }
+
+    /// Gives the terminal fresh keys; the newest sign-in, sent again, gets its own, and an older one none.
     pub(crate) fn sign_in(
         &self,
         keys: &dyn KeyModule,
         report: &TerminalReport,
-        id: SignInId,
+        (id, received): (SignInId, Arrival),
         now: Mono,
-    ) -> Result<Box<SignInField>, KeyError> {
-        // Under the lock, so that two sign-ins at once leave the keys and the session of the same one.
+    ) -> Result<Granted, KeyError> {
+        // Under the lock, so that two sign-ins at once leave the keys and the session of the same one; and judged again, since another may have come
+        // in between.
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = map.get(&report.terminal).filter(|it| it.newest.0 == id && it.active) {
-            return Ok(session.newest.2.clone());
+        if let Some(session) = map.get(&report.terminal) {
+            match session.judge(&id, received) {
+                Seen::New => {}
+                Seen::Newest => return Ok(Granted::Keys(session.newest.2.clone())),
+                Seen::Older(batch, trace) => return Ok(Granted::Older(batch, trace)),
+            }
         }
         let field = Box::new(keys.sign_in(&report.terminal)?);
         let before = map.remove(&report.terminal);
@@ -182,10 +222,11 @@ impl Sessions {
             grace: AtomicBool::new(grace),
             active: true,
             newest: (id, report.batch, field.clone()),
+            received,
             older,
         };
         map.insert(report.terminal, session);
-        Ok(field)
+        Ok(Granted::Keys(field))
     }
 
     /// The terminal has signed out, or was taken out of service.
