@@ -1,5 +1,9 @@
 //! A PostgreSQL server of a test's own (`scripts/private-postgres`): started in a temporary folder, stopped and killed at will, gone with the test.
 
+mod gateway;
+
+pub use gateway::{Gateway, MONEY, keys};
+
 use crate::acquirer::CURRENCY;
 use backend::accounts::chart::Book;
 use backend::store::GatewayNo;

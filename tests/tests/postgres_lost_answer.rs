@@ -2,24 +2,15 @@
 //! has lost what it read, and is decided again.
 #![cfg(test)]
 
-use backend::Engine;
-use backend::accounts::chart::{Book, FundingKind, FundingNumber};
-use backend::api::{
-    Answer, Backend, ContentDigest, HostBody, HostRequest, Identity, PayerToken, Query, Report, Request,
-    Submitted,
-};
+use backend::api::{Answer, Backend, Request, Submitted};
 use backend::store::postgres::{Address, Options, PostgresStore};
-use backend::store::{Key, Record, Store};
-use keys::{KeyModule, SoftKeys};
-use protocol::ids::{BatchNo, Stan};
-use protocol::money::Amount;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tests::acquirer::{ACQUIRER, CURRENCY, clock, merchant_id, pan, register, terminal_id};
-use tests::postgres::{PASSWORD, SERVICE, Server};
+use tests::acquirer::clock;
+use tests::postgres::{Gateway, PASSWORD, SERVICE, Server};
 
 /// Between a gateway and the server: hands bytes on, until a commit passes whose answer is to be lost, and then the connection itself.
 struct Way {
@@ -79,41 +70,6 @@ fn hand_on(mut from: &TcpStream, mut to: TcpStream, mut passes: impl FnMut(&[u8]
     let _ = to.shutdown(Shutdown::Both);
 }
 
-struct Gateway {
-    engine: Engine<PostgresStore>,
-    keys: Arc<SoftKeys>,
-}
-
-impl Gateway {
-    fn over(store: PostgresStore) -> Self {
-        let keys = SoftKeys::in_memory(Box::new(|out| {
-            out.fill(0x5A);
-            Ok(())
-        }));
-        let keys = Arc::new(keys.unwrap());
-        let shared: Arc<dyn KeyModule> = Arc::<SoftKeys>::clone(&keys);
-        Self { engine: Engine::new(store, shared), keys }
-    }
-
-    fn purchase(&self, terminal: u32, trace: u32, payer: u32, minor: u64) -> Vec<Request> {
-        let (merchant, batch, trace) = (merchant_id(terminal), BatchNo(1), Stan(trace));
-        let identity =
-            Identity { acquirer: ACQUIRER, terminal: terminal_id(terminal), merchant, batch, trace };
-        let payer = PayerToken(self.keys.pan_token(pan(payer).as_bytes()).unwrap());
-        let body = HostBody::Purchase { payer, amount: Amount::new(minor, CURRENCY) };
-        vec![Request::Host(HostRequest { identity, digest: ContentDigest([7; 16]), body })]
-    }
-
-    fn held(&mut self, payer: u32) -> u64 {
-        let account = Book::Funding(FundingKind::Bank, FundingNumber(payer.into())).id(CURRENCY);
-        self.engine.store().begin().unwrap();
-        match self.engine.store().get(&Key::Account(account)).unwrap() {
-            Some(Record::Account(account)) => account.running.debits_pending,
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
 fn is_approved(answers: &[Answer]) -> bool {
     matches!(answers, [Answer::Host(answer)] if answer.code.is_approved())
 }
@@ -122,19 +78,19 @@ fn is_approved(answers: &[Answer]) -> bool {
 fn what_was_decided_on_a_commit_whose_answer_was_lost_does_not_undo_another_gateways() {
     let server = Server::start(&[]);
     let database = server.database();
-    let mut second = Gateway::over(server.store(&database, 2));
-    register(&mut second.engine, &*second.keys, 3, 2, 1_000_000);
+    let mut second = Gateway::over(server.store(&database, 2)).with(3, 2);
     let way = Way::to(server.port);
     let url = format!("postgresql://{SERVICE}@127.0.0.1:{}/{database}", way.port);
     let address = Address::parse(&url).unwrap().with_password(PASSWORD.as_bytes());
     let options = Options { address, ..server.options(&database, 1) };
     let mut first = Gateway::over(PostgresStore::open(options).unwrap());
-    let warm = first.purchase(1, 1, 2, 1);
+    let warm = [Request::Host(first.purchase(1, 1, 2, 1))];
     assert!(is_approved(&first.engine.execute(clock().now(), &warm).unwrap()));
 
     // The first gateway's commit is made, and nobody hears of it.
     way.lose_next_commits_answer();
-    let (one, two) = (first.purchase(1, 2, 2, 5), first.purchase(2, 1, 1, 50));
+    let (one, two) =
+        ([Request::Host(first.purchase(1, 2, 2, 5))], [Request::Host(first.purchase(2, 1, 1, 50))]);
     let submitted = first.engine.submit(clock().now(), &one).unwrap();
     assert!(matches!(submitted, Submitted::UnderWay(answers) if is_approved(&answers)));
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -143,7 +99,7 @@ fn what_was_decided_on_a_commit_whose_answer_was_lost_does_not_undo_another_gate
         std::thread::sleep(Duration::from_millis(10));
     }
     // It decides on: payer 1, whom nobody has charged yet. Before it knows of its commit, the second gateway charges payer 1 too.
-    let other = second.purchase(3, 1, 1, 100);
+    let other = [Request::Host(second.purchase(3, 1, 1, 100))];
     let submitted = std::thread::scope(|scope| {
         let deciding = scope.spawn(|| first.engine.submit(clock().now(), &two));
         std::thread::sleep(Duration::from_millis(1_500));
@@ -157,10 +113,6 @@ fn what_was_decided_on_a_commit_whose_answer_was_lost_does_not_undo_another_gate
     assert!(is_approved(&answers));
     first.engine.finish().unwrap();
     assert_eq!((second.held(1), second.held(2)), (150, 6), "both gateways' holds stand");
-    match second.engine.query(&Query::Audit).unwrap() {
-        Report::Audit(report) => {
-            assert_eq!((report.exceptions.as_slice(), report.transactions), (&[][..], 4))
-        }
-        other => panic!("{other:?}"),
-    }
+    let report = second.audit();
+    assert_eq!((report.exceptions.as_slice(), report.transactions), (&[][..], 4));
 }

@@ -3,111 +3,17 @@
 #![cfg(test)]
 
 use backend::Engine;
-use backend::accounts::chart::{Book, FundingKind, FundingNumber};
-use backend::api::{
-    Answer, AnswerBody, Backend, ContentDigest, HostAnswer, HostBody, HostRequest, Identity, PayerToken,
-    Query, Report, Request, Submitted,
-};
-use backend::report::AuditReport;
+use backend::api::{Answer, AnswerBody, Backend, HostAnswer, HostRequest, Query, Report, Request, Submitted};
 use backend::store::postgres::{Address, Options, PostgresStore, prepare};
-use backend::store::{Key, Record, Store, StoreFault};
-use keys::{KeyModule, SoftKeys};
-use protocol::ids::{BatchNo, Stan};
+use backend::store::{Store, StoreFault};
+use keys::KeyModule;
 use protocol::iso8583::typed::ResponseCode;
-use protocol::money::Amount;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
-use tests::acquirer::{ACQUIRER, CURRENCY, clock, merchant_id, pan, register, terminal_id};
-use tests::postgres::{OWNER, PASSWORD, SERVICE, Server, Stop};
-
-const MONEY: u64 = 1 << 40;
-
-fn keys() -> Arc<SoftKeys> {
-    let keys = SoftKeys::in_memory(Box::new(|out| {
-        out.fill(0x5A);
-        Ok(())
-    }));
-    Arc::new(keys.unwrap())
-}
-
-struct Gateway {
-    engine: Engine<PostgresStore>,
-    keys: Arc<SoftKeys>,
-}
-
-impl Gateway {
-    fn open(server: &Server, database: &str, number: u16) -> Self {
-        let keys = keys();
-        let shared: Arc<dyn KeyModule> = Arc::<SoftKeys>::clone(&keys);
-        Self { engine: Engine::new(server.store(database, number), shared), keys }
-    }
-
-    /// With `terminals` and `payers` registered.
-    fn first(server: &Server, database: &str, terminals: u32, payers: u32) -> Self {
-        let mut gateway = Self::open(server, database, 1);
-        register(&mut gateway.engine, &*gateway.keys, terminals, payers, MONEY);
-        gateway
-    }
-
-    fn purchase(&self, terminal: u32, trace: u32, payer: u32, minor: u64) -> HostRequest {
-        let identity = Identity {
-            acquirer: ACQUIRER,
-            terminal: terminal_id(terminal),
-            merchant: merchant_id(terminal),
-            batch: BatchNo(1),
-            trace: Stan(trace),
-        };
-        let payer = PayerToken(self.keys.pan_token(pan(payer).as_bytes()).unwrap());
-        let body = HostBody::Purchase { payer, amount: Amount::new(minor, CURRENCY) };
-        HostRequest { identity, digest: ContentDigest([trace as u8; 16]), body }
-    }
-
-    fn ask(&mut self, requests: &[HostRequest]) -> Result<Vec<HostAnswer>, StoreFault> {
-        let batch: Vec<Request> = requests.iter().cloned().map(Request::Host).collect();
-        let mut answers = Vec::with_capacity(batch.len());
-        while answers.len() < batch.len() {
-            answers.extend(self.engine.execute(clock().now(), &batch[answers.len()..])?);
-        }
-        Ok(answers
-            .into_iter()
-            .map(|answer| match answer {
-                Answer::Host(answer) => answer,
-                Answer::Admin(_) => panic!("a terminal's answer"),
-            })
-            .collect())
-    }
-
-    /// Asks until the server is there again.
-    fn ask_on(&mut self, requests: &[HostRequest]) -> Vec<HostAnswer> {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            match self.ask(requests) {
-                Ok(answers) => return answers,
-                Err(StoreFault::Away(why)) => assert!(Instant::now() < deadline, "{why}"),
-                Err(fault) => panic!("{fault}"),
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn held(&mut self, payer: u32) -> u64 {
-        let account = Book::Funding(FundingKind::Bank, FundingNumber(payer.into())).id(CURRENCY);
-        self.engine.store().begin().unwrap();
-        match self.engine.store().get(&Key::Account(account)).unwrap() {
-            Some(Record::Account(account)) => account.running.debits_pending,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn audit(&mut self) -> AuditReport {
-        match self.engine.query(&Query::Audit).unwrap() {
-            Report::Audit(report) => *report,
-            other => panic!("{other:?}"),
-        }
-    }
-}
+use tests::acquirer::clock;
+use tests::postgres::{Gateway, MONEY, OWNER, PASSWORD, SERVICE, Server, Stop, keys};
 
 #[test]
 fn one_message_at_three_gateways_at_once_is_booked_once_and_answered_the_same() {

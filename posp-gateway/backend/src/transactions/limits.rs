@@ -61,8 +61,8 @@ pub(crate) fn admit<S: Store>(
     let of_terminal = working.limit(LimitScope::Terminal(parties.terminal))?;
     let of_merchant = working.limit(LimitScope::Merchant(parties.merchant))?;
     let minor = amount.minor();
-    if [of_terminal, of_merchant].iter().flatten().any(|limit| exceeds(limit, minor)) {
-        return Ok(Err(ResponseCode::AMOUNT_LIMIT));
+    if let Err(code) = at_once([of_terminal, of_merchant].iter().flatten(), minor) {
+        return Ok(Err(code));
     }
     let mut admission = match admit_payer(working, desk, parties.payer, seq, amount)? {
         Ok(admission) => admission,
@@ -75,11 +75,11 @@ pub(crate) fn admit<S: Store>(
     let of = UsageOf::Terminal(parties.terminal);
     let shares = working.shares(parties.merchant)?;
     let today = shares.as_ref().map_or(today, |shares| shares.day.max(today));
-    let mut usage = current(working.usage(of)?, of, today, seq);
-    match within(usage.used, minor, of_terminal.as_ref().map_or(UNLIMITED, day_max)) {
-        Ok(used) => usage.used = used,
+    let max = of_terminal.as_ref().map_or(UNLIMITED, day_max);
+    let mut usage = match used_of_the_day(working, of, (today, seq), minor, max)? {
+        Ok(usage) => usage,
         Err(code) => return Ok(Err(code)),
-    }
+    };
     if let Some(limit) = of_merchant {
         let shares = shares.filter(|shares| shares.day >= usage.day).unwrap_or(Shares {
             merchant: parties.merchant,
@@ -107,17 +107,30 @@ pub(crate) fn admit_payer<S: Store>(
     amount: Amount,
 ) -> Result<Result<Admission, ResponseCode>, StoreFault> {
     let Some(limit) = payer_limit(working, payer)? else { return Ok(Ok(Admission::default())) };
-    if exceeds(&limit, amount.minor()) {
-        return Ok(Err(ResponseCode::AMOUNT_LIMIT));
+    if let Err(code) = at_once([&limit], amount.minor()) {
+        return Ok(Err(code));
     }
-    let of = UsageOf::Payer(payer);
-    let usage = current(working.usage(of)?, of, desk.moment.date, seq);
-    Ok(within(usage.used, amount.minor(), day_max(&limit))
-        .map(|used| Admission { counted: vec![Record::Usage(Usage { used, ..usage })] }))
+    let day = (desk.moment.date, seq);
+    let usage = used_of_the_day(working, UsageOf::Payer(payer), day, amount.minor(), day_max(&limit))?;
+    Ok(usage.map(|usage| Admission { counted: vec![Record::Usage(usage)] }))
 }
 
-fn exceeds(limit: &Limit, minor: u64) -> bool {
-    limit.payment_max.is_some_and(|max| minor > max)
+/// Whether no limit forbids a payment of this size.
+fn at_once<'l>(limits: impl IntoIterator<Item = &'l Limit>, minor: u64) -> Result<(), ResponseCode> {
+    let exceeded = limits.into_iter().filter_map(|limit| limit.payment_max).any(|max| minor > max);
+    if exceeded { Err(ResponseCode::AMOUNT_LIMIT) } else { Ok(()) }
+}
+
+/// What is used of the day with one more payment, if that is within `max`.
+fn used_of_the_day<S: Store>(
+    working: &mut Working<'_, S>,
+    of: UsageOf,
+    (today, seq): (CardDate, TransactionSeq),
+    minor: u64,
+    max: Tally,
+) -> Result<Result<Usage, ResponseCode>, StoreFault> {
+    let usage = current(working.usage(of)?, of, today, seq);
+    Ok(within(usage.used, minor, max).map(|used| Usage { used, ..usage }))
 }
 
 /// The account's own limit, or its kind's.

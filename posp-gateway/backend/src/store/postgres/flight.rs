@@ -30,8 +30,7 @@ pub(super) struct Flight {
 impl PostgresStore {
     /// Sends a batch. From now on it is read as if it were durable.
     pub(super) fn depart(&mut self, batch: &Batch) -> Result<(), StoreFault> {
-        self.land()?;
-        self.still()?;
+        self.settled()?;
         if matches!(self.fate, Some(Err(_))) {
             // Nothing is sent before the failure of the one before is known to who started that.
             return Err(AGAIN);

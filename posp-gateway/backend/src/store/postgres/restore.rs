@@ -3,7 +3,9 @@
 //! Until the end nobody sees any of it, and whatever cuts it off (a crash, a full disk, a lost connection) leaves the database as empty as it was: it is
 //! begun again. What is refused: a database with anything in it, and one where a gateway runs.
 
-use super::{Options, PostgresStore, Session, runtime, schema};
+use super::connection::runtime;
+use super::session::Session;
+use super::{Options, PostgresStore, schema};
 use crate::accounts::TransactionSeq;
 use crate::store::postgres::shape::Table;
 use crate::store::sqlite::read::{self, Columns};

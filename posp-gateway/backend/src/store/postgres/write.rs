@@ -74,8 +74,7 @@ impl PostgresStore {
 
     /// Whether what was read still holds, for a batch that changes nothing.
     pub(super) fn check_reads(&mut self) -> Result<(), StoreFault> {
-        self.land()?;
-        self.still()?;
+        self.settled()?;
         let empty = Batch { at: self.heads.at, changes: Vec::new() };
         let steps = steps(self.groups(&empty)?)?;
         if steps.is_empty() && !self.used_limits() {
