@@ -81,7 +81,7 @@ fn documented() -> Plan {
 
 #[test]
 fn a_story_of_two_gateways_says_which_of_them_a_terminal_speaks_to() {
-    let gateways = Gateways { count: 2, in_turn: true };
+    let gateways = Gateways { count: 2, in_turn: true, overlap: true };
     let played = play(&Plan { gateways, ..documented() }, Care { every_act: true, story: true });
     assert_eq!(played.violations, []);
     for line in

@@ -271,7 +271,10 @@ fn a_load_torn_anywhere_is_credited_once_or_not_at_all() {
 }
 
 /// Two gateways, the terminal staying with one, or going to the other with each connection.
-const TWO: [Gateways; 2] = [Gateways { count: 2, in_turn: false }, Gateways { count: 2, in_turn: true }];
+const TWO: [Gateways; 2] = [
+    Gateways { count: 2, in_turn: false, overlap: true },
+    Gateways { count: 2, in_turn: true, overlap: true },
+];
 
 /// A day whose terminal begins every act with a connection of its own.
 fn day_of_short_connections(at: usize, line: &[LineFault], gateway: &[GatewayFault]) -> Vec<Act> {
@@ -307,6 +310,39 @@ fn every_commit_of_a_day_overtaken_by_the_other_gateway_after_any_read_leaves_th
         }
         assert!(!gateways.in_turn || overtaken > 100, "decided again only {overtaken} times");
     }
+}
+
+#[test]
+fn every_commit_of_a_day_that_is_given_up_while_it_is_on_its_way_leaves_the_books_whole() {
+    let alone = Gateways { overlap: true, ..Gateways::ONE };
+    let troubles = [
+        None,
+        Some(Trouble::Full),
+        Some(Trouble::DiesBefore(300)),
+        Some(Trouble::DiesAfter(300)),
+        Some(Trouble::Conflicts(1)),
+        Some(Trouble::Away { ms: 300, kept: false }),
+        Some(Trouble::Away { ms: 300, kept: true }),
+        Some(Trouble::Away { ms: 60_000, kept: false }),
+        Some(Trouble::Away { ms: 60_000, kept: true }),
+    ];
+    let mut read_ahead = 0;
+    for gateways in [alone, TWO[0]] {
+        for act in ONLINE {
+            for commit in 0..5 {
+                for (early, trouble) in troubles.iter().flat_map(|it| [(false, *it), (true, *it)]) {
+                    // Longer than a terminal waits: it asks again, or takes back what is on its way.
+                    let slow = Trouble::UnderWay { ms: 25_000, early };
+                    let faults = [Some(slow), trouble].into_iter().flatten();
+                    let faults: Vec<_> = faults.map(|trouble| GatewayFault { commit, trouble }).collect();
+                    let acts = day(act, &[], &faults, &[], None);
+                    let hits = played_at(gateways, Suite::Aes, Survival::None, acts).coverage;
+                    read_ahead += hits.count("commits on their way", "read while it was on its way");
+                }
+            }
+        }
+    }
+    assert!(read_ahead > 50, "only {read_ahead} were decided on what was on its way");
 }
 
 #[test]

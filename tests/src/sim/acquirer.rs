@@ -45,6 +45,8 @@ pub struct Acquirer {
     gateways: Vec<Gateway>,
     database: Database,
     troubles: Troubles,
+    /// Commits are on their way while the next batch is decided.
+    overlap: bool,
     /// All that left, in order.
     pub sent: Vec<Sent>,
 }
@@ -53,6 +55,24 @@ pub struct Acquirer {
 fn number(index: usize, count: usize) -> GatewayNo {
     let number = if count > 1 { index + 1 } else { 0 };
     u16::try_from(number).ok().and_then(GatewayNo::new).unwrap_or(GatewayNo::MAX)
+}
+
+/// What a gateway's process opens.
+fn opened(database: &Database, number: GatewayNo, overlap: bool) -> SharedStore {
+    let mut store = database.gateway(number);
+    if overlap {
+        store.overlap();
+    }
+    store
+}
+
+/// A turn of a gateway's writer.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// It does what is there.
+    Write,
+    /// It asks what became of the commit on its way: of this one, or of any.
+    Finish(Option<u64>),
 }
 
 impl Acquirer {
@@ -64,11 +84,12 @@ impl Acquirer {
         for index in 0..opening.gateways.count {
             let (keys, own) = process_keys(seed, index, &terminals);
             let number = number(index, opening.gateways.count);
-            let disk = Disk::new(database.gateway(number), troubles.clone());
+            let disk = Disk::new(opened(&database, number, opening.gateways.overlap), troubles.clone());
             gateways.push(Gateway::start_first(disk, keys, terminals.clone(), opening.now));
             master_keys = own;
         }
-        let mut acquirer = Self { gateways, database, troubles, sent: Vec::new() };
+        let overlap = opening.gateways.overlap;
+        let mut acquirer = Self { gateways, database, troubles, overlap, sent: Vec::new() };
         let requests: Vec<Request> = registrations(opening).into_iter().map(Request::Admin).collect();
         let answers = acquirer.engine().execute(opening.now, &requests).expect("a good disk");
         let done = |answer: &Answer| matches!(answer, Answer::Admin(AdminAnswer::Done | AdminAnswer::Exists));
@@ -152,19 +173,29 @@ impl Acquirer {
             let moment = self.database.now().earlier(commits);
             let others = (0..self.count()).filter(|other| *other != gateway);
             for other in others.collect::<Vec<_>>() {
-                all.push(self.write_one(other, world, coverage));
+                all.push(self.turn(other, Turn::Write, world, coverage));
+                all.push(self.turn(other, Turn::Finish(None), world, coverage));
             }
             self.gateway(gateway).read_before(moment, reads);
         }
-        all.push(self.write_one(gateway, world, coverage));
+        all.push(self.turn(gateway, Turn::Write, world, coverage));
         all
     }
 
-    fn write_one(&mut self, gateway: usize, world: Now, coverage: &mut Coverage) -> Did {
-        let Self { gateways, troubles, database, .. } = self;
+    /// A gateway's writer had nothing else to do until its commit was there.
+    pub fn finish(&mut self, gateway: usize, commit: u64, world: Now, coverage: &mut Coverage) -> Did {
+        self.turn(gateway, Turn::Finish(Some(commit)), world, coverage)
+    }
+
+    fn turn(&mut self, gateway: usize, turn: Turn, world: Now, coverage: &mut Coverage) -> Did {
+        let Self { gateways, troubles, database, overlap, .. } = self;
         let number = number(gateway, gateways.len());
-        let again = || Disk::new(database.gateway(number), troubles.clone());
-        let did = Did { gateway, ..gateways[gateway].write(world, coverage, again) };
+        let again = || Disk::new(opened(database, number, *overlap), troubles.clone());
+        let did = match turn {
+            Turn::Write => gateways[gateway].write(world, coverage, again),
+            Turn::Finish(commit) => gateways[gateway].finish(commit, world, coverage, again),
+        };
+        let did = Did { gateway, ..did };
         self.struck(coverage);
         self.note(&did);
         if !did.answers.is_empty() {
@@ -188,6 +219,7 @@ impl Acquirer {
 
     fn struck(&self, coverage: &mut Coverage) {
         self.troubles.struck().into_iter().for_each(|what| coverage.fault("gateway", what));
+        self.troubles.landed().into_iter().for_each(|what| coverage.reached("commits on their way", what));
     }
 
     /// Writes down what left.

@@ -61,6 +61,21 @@ pub const BLOWS: [&str; 9] = [
     "line silent",
     "old frame again",
 ];
+/// What becomes of a commit on its way, after the next batch has been decided on it.
+pub const ON_THEIR_WAY: [&str; 12] = [
+    "read while it was on its way",
+    "read, and not kept",
+    "first of two is durable",
+    "first of two fails",
+    "first of two given back",
+    "first of two overtaken",
+    "first of two found kept",
+    "first of two found not kept",
+    "gateway dies with two, first kept",
+    "gateway dies with two, first not kept",
+    "database lost with two, first kept",
+    "database lost with two, first not kept",
+];
 /// What terminals do at the gateway.
 pub const ERRANDS: [&str; 7] = [
     "sign-in",
@@ -190,11 +205,13 @@ fn required() -> Vec<Point> {
     let database = [
         "database away before a commit",
         "database away after a commit",
+        "database away for a moment",
         "slow",
         "conflicts",
         "batch halved",
     ];
     cross(&["gateway"], &database);
+    cross(&["commits on their way"], &ON_THEIR_WAY);
     cross(&["overtaken"], &["load", "confirmation", "reversal", "upload", "settlement"]);
     let elsewhere = [
         "message again",

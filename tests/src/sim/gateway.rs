@@ -50,6 +50,8 @@ pub struct Did {
     pub died: Option<u64>,
     /// It lost the database, for so many milliseconds.
     pub lost: Option<u64>,
+    /// It has started a commit, by its number, and asks for it after so many milliseconds.
+    pub started: Option<(u64, u64)>,
     /// Which gateway did it.
     pub gateway: usize,
 }
@@ -67,6 +69,8 @@ pub struct Gateway {
     wall_off_ms: i64,
     /// It cannot reach the database.
     away: bool,
+    /// The commit on its way, by its number, and what its first request was.
+    under_way: Option<(u64, &'static str)>,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -92,6 +96,7 @@ impl Gateway {
             started: now.mono,
             wall_off_ms: 0,
             away: false,
+            under_way: None,
         }
     }
 
@@ -108,7 +113,7 @@ impl Gateway {
     /// It reaches the database again.
     pub fn reach(&mut self) {
         self.away = false;
-        self.engine().store().away = false;
+        self.engine().store().reach_again();
     }
 
     /// Its next decision sees, in its first reads, nothing that was committed since this moment.
@@ -198,22 +203,58 @@ impl Gateway {
         }
     }
 
-    /// The writer does what is there, and the answers leave. `again` opens the database for a process that starts.
+    /// The writer decides what is there; a commit that the store starts may still be on its way then, and the one before is not any more.
     pub fn write(&mut self, world: Now, coverage: &mut Coverage, again: impl FnOnce() -> Disk) -> Did {
-        let now = self.now(world);
-        let mut did = Did::default();
         if self.down || self.jobs.is_empty() {
-            return did;
+            return Did::default();
         }
         let mut jobs = std::mem::take(&mut self.jobs);
         let kind = jobs.first().map_or("nothing", kind);
-        let conflicts = self.engine().store().synced.conflicts();
-        self.writer.work(&mut jobs, now);
-        let disk = self.engine().store();
-        if disk.synced.conflicts() > conflicts {
-            coverage.fault("overtaken", kind);
+        let now = self.now(world);
+        self.turn(now, kind, coverage, again, |writer| writer.begin(&mut jobs, now))
+    }
+
+    /// The writer has nothing else to do, and asks what became of the commit on its way: this one, or any.
+    pub fn finish(
+        &mut self,
+        number: Option<u64>,
+        world: Now,
+        coverage: &mut Coverage,
+        again: impl FnOnce() -> Disk,
+    ) -> Did {
+        let Some((under_way, kind)) = self.under_way else { return Did::default() };
+        if number.is_some_and(|number| number != under_way) {
+            return Did::default();
         }
+        let now = self.now(world);
+        self.turn(now, kind, coverage, again, |writer| writer.finish(now))
+    }
+
+    /// One turn of the writer, and the answers leave. `again` opens the database for a process that starts.
+    fn turn(
+        &mut self,
+        now: Now,
+        kind: &'static str,
+        coverage: &mut Coverage,
+        again: impl FnOnce() -> Disk,
+        work: impl FnOnce(&mut Writer<Front>),
+    ) -> Did {
+        let mut did = Did::default();
+        let conflicts = self.engine().store().synced.conflicts();
+        work(&mut self.writer);
+        let disk = self.engine().store();
+        let overtaken = disk.synced.conflicts() > conflicts;
         did.lost = disk.lost.take();
+        let on_its_way = disk.on_its_way();
+        if overtaken {
+            // Whoever was on its way comes before whoever was decided on it.
+            coverage.fault("overtaken", self.under_way.map_or(kind, |(_, kind)| kind));
+        }
+        if let Some(it) = on_its_way.filter(|it| self.under_way.is_none_or(|(number, _)| number != it.number))
+        {
+            did.started = Some((it.number, it.ms));
+        }
+        self.under_way = on_its_way.map(|it| (it.number, kind));
         self.away |= did.lost.is_some();
         if let Some(ms) = self.engine().store().died.take() {
             self.die(again());
@@ -256,6 +297,7 @@ impl Gateway {
     /// The process is gone, and with it connections, sign-ins and working keys.
     fn die(&mut self, again: Disk) {
         self.down = true;
+        self.under_way = None;
         self.conns.clear();
         self.jobs.clear();
         self.terminals.iter().for_each(|terminal| self.keys.sign_out(terminal));

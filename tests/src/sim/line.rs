@@ -37,6 +37,8 @@ pub(crate) enum Happening {
     GatewayLooks(ConnId),
     /// A gateway's writer has what it waited for.
     Write { gateway: usize },
+    /// A gateway's commit has been on its way for as long as it takes.
+    Landed { gateway: usize, commit: u64 },
     /// A gateway starts again.
     GatewayStarts { gateway: usize },
     /// A gateway reaches the database again.
@@ -74,7 +76,7 @@ impl Line {
     /// For so many terminals, shared out among the gateways.
     #[must_use]
     pub fn new(terminals: usize, gateways: Gateways) -> Self {
-        let Gateways { count, in_turn } = gateways;
+        let Gateways { count, in_turn, .. } = gateways;
         let line = |terminal| OneLine {
             next: terminal % count,
             parted_until: vec![Mono(0); count],
@@ -229,6 +231,11 @@ impl World {
                     self.did(did);
                 }
             }
+            Happening::Landed { gateway, commit } => {
+                let now = self.now();
+                let did = self.acquirer.finish(gateway, commit, now, &mut self.coverage);
+                self.did(did);
+            }
             Happening::GatewayStarts { gateway } => {
                 self.tell_gateway("", gateway, "starts again.");
                 let now = self.now();
@@ -330,6 +337,9 @@ impl World {
         if did.write && !self.line.writing[gateway] {
             self.line.writing[gateway] = true;
             self.schedule(COMMIT_MS, Happening::Write { gateway });
+        }
+        if let Some((commit, ms)) = did.started {
+            self.schedule(ms, Happening::Landed { gateway, commit });
         }
         if let Some(ms) = did.lost {
             self.tell_gateway("⚡ ", gateway, "loses the database.");

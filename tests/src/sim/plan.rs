@@ -32,11 +32,13 @@ pub struct Gateways {
     /// Every connection goes to the next gateway, as somebody who shares them out would do it. Else a terminal stays with its gateway until
     /// that cannot be reached, or the plan sends it to another.
     pub in_turn: bool,
+    /// A batch is decided while the commit of the one before is on its way, as on PostgreSQL. Else each commit is alone, as in a file.
+    pub overlap: bool,
 }
 
 impl Gateways {
     /// One, alone.
-    pub const ONE: Self = Self { count: 1, in_turn: false };
+    pub const ONE: Self = Self { count: 1, in_turn: false, overlap: false };
 }
 
 /// Something that happens.
@@ -236,6 +238,13 @@ pub enum Trouble {
     },
     /// Its writer waits so many milliseconds before it: others are first, and more gathers.
     Slow(u64),
+    /// It is on its way for so many milliseconds, if its gateway is not made to ask for it before.
+    UnderWay {
+        /// Milliseconds.
+        ms: u64,
+        /// It is durable at once, and others see it: only the word of it takes so long.
+        early: bool,
+    },
     /// The database gives this commit and those after it back, so many in all, to be decided again.
     Conflicts(u32),
     /// It loses the database at this commit, and reaches it again after so many milliseconds.

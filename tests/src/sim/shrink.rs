@@ -65,11 +65,11 @@ fn without_tail(plan: &Plan, position: usize) -> Option<Plan> {
 
 /// One gateway alone; one less; terminals that stay with theirs.
 fn with_fewer_gateways(plan: &Plan, position: usize) -> Option<Plan> {
-    let Gateways { count, in_turn } = plan.gateways;
+    let Gateways { count, in_turn, overlap } = plan.gateways;
     let smaller = [
         Gateways::ONE,
-        Gateways { count: count.saturating_sub(1).max(1), in_turn },
-        Gateways { count, in_turn: false },
+        Gateways { count: count.saturating_sub(1).max(1), in_turn, overlap },
+        Gateways { count, in_turn: false, overlap },
     ];
     let mut smaller = smaller.into_iter().filter(|gateways| *gateways != plan.gateways);
     smaller.nth(position).map(|gateways| Plan { gateways, ..plan.clone() })
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_failure_of_several_gateways_is_tried_with_one_with_one_less_and_with_terminals_that_stay() {
         let of = |count, in_turn| {
-            let plan = Plan { gateways: Gateways { count, in_turn }, ..Plan::of_seed(0) };
+            let plan = Plan { gateways: Gateways { count, in_turn, overlap: false }, ..Plan::of_seed(0) };
             let tried = (0..).map_while(|position| with_fewer_gateways(&plan, position));
             tried.map(|plan| (plan.gateways.count, plan.gateways.in_turn)).collect::<Vec<_>>()
         };

@@ -51,8 +51,9 @@ impl Plan {
         // Apart from everything else, so that histories of one gateway do not depend on how many there might have been.
         let mut own = Rng::new(seed.wrapping_mul(0x9E6C_63D0_676A_9A99));
         let gateways = match own.below(100) {
-            0..=21 => Gateways { count: 2, in_turn: own.chance(40) },
-            22..=29 => Gateways { count: 3, in_turn: own.chance(40) },
+            0..=21 => Gateways { count: 2, in_turn: own.chance(40), overlap: true },
+            22..=29 => Gateways { count: 3, in_turn: own.chance(40), overlap: true },
+            30..=49 => Gateways { overlap: true, ..Gateways::ONE },
             _ => Gateways::ONE,
         };
         let mut temper = Temper {
@@ -82,11 +83,17 @@ impl Plan {
             acts.extend(temper.torn_load());
         }
         acts.extend(temper.rush());
+        acts.extend(temper.on_their_way());
         temper.scenes(&mut acts);
         let mut plan = Self { seed, cards, terminals, gateways, acts };
         scenes::keys(&mut plan);
         plan
     }
+}
+
+/// A commit that takes longer than others: more often than not longer than it takes for another request to come.
+fn under_way(rng: &mut Rng) -> Trouble {
+    Trouble::UnderWay { ms: rng.pick(&[15, 60, 400, 3_000, 25_000]), early: rng.chance(50) }
 }
 
 /// What a seed likes.
@@ -337,7 +344,7 @@ impl Temper {
     /// What becomes of frames where there are several gateways.
     fn go_over(&mut self, faults: &mut Vec<LineFault>) {
         let own = &mut self.own;
-        if self.gateways == Gateways::ONE || !own.chance(self.over) {
+        if self.gateways.count == 1 || !own.chance(self.over) {
             return;
         }
         let blow = match own.below(5) {
@@ -395,7 +402,8 @@ impl Temper {
             return;
         }
         while own.chance(self.overtaken) && faults.len() < 5 {
-            let trouble = match own.below(8) {
+            let trouble = match own.below(9) {
+                8 => under_way(own),
                 0 => Trouble::Away { ms: own.pick(&[300, 8_000, 60_000]), kept: own.chance(50) },
                 1 => {
                     let commit = own.index(3);

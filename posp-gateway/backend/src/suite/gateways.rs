@@ -6,7 +6,7 @@ use crate::Engine;
 use crate::accounts::chart::{Book, FundingKind, FundingNumber};
 use crate::accounts::{Hold, TransactionSeq};
 use crate::api::*;
-use crate::store::memory::shared::{Database, SharedStore};
+use crate::store::memory::shared::{Database, Landing, SharedStore};
 use crate::store::{Batch, GatewayNo, Heads, Key, Outcome, Record, Scan, Store, StoreFault, Visit};
 use keys::KeyModule;
 use protocol::ids::*;
@@ -272,8 +272,47 @@ impl Afternoon {
         let (Submitted::Done(mut answers) | Submitted::UnderWay(mut answers)) = submitted else {
             panic!("nothing was submitted before")
         };
-        engine.finish().unwrap();
+        if engine.finish().is_err() {
+            answers = engine.execute(self.world.now(), std::slice::from_ref(request)).unwrap();
+        }
         (answers.remove(0), engine.store().conflicts())
+    }
+}
+
+impl Afternoon {
+    /// What a gateway answers whose second request is decided while the commit of the first is on its way, and whether it was decided on that.
+    fn decide_on(
+        &self,
+        on: &Database,
+        (first, second): (&Request, &Request),
+        landing: Landing,
+    ) -> (Answer, Answer, bool) {
+        let mut store = on.gateway(number(1));
+        store.overlap();
+        let mut engine = Engine::new(store, Arc::clone(&self.keys));
+        let now = self.world.now();
+        let submit = |engine: &mut Engine<SharedStore>, request: &Request| {
+            engine.submit(now, std::slice::from_ref(request)).unwrap()
+        };
+        let (mut one, under_way) = match submit(&mut engine, first) {
+            Submitted::UnderWay(answers) => (answers, true),
+            Submitted::Done(answers) => (answers, false),
+            Submitted::BeforeLost(fault) => panic!("nothing was submitted before: {fault}"),
+        };
+        let before = on.now();
+        engine.store().plan_landing(landing.clone());
+        let is_there = on.now() > before;
+        assert_eq!(is_there, under_way && landing == Landing::Early, "{landing:?}");
+        let mut submitted = submit(&mut engine, second);
+        if let Submitted::BeforeLost(_) = submitted {
+            one = engine.execute(now, std::slice::from_ref(first)).unwrap();
+            submitted = submit(&mut engine, second);
+        }
+        let (Submitted::Done(mut two) | Submitted::UnderWay(mut two)) = submitted else {
+            panic!("it was decided again")
+        };
+        engine.finish().unwrap();
+        (one.remove(0), two.remove(0), engine.store().read_ahead() > 0)
     }
 }
 
@@ -321,6 +360,74 @@ fn whoever_is_overtaken_by_any_request_answers_and_books_as_if_it_had_come_after
         }
     }
     assert!(overtaken * 3 > pairs, "only {overtaken} of {pairs} pairs met at all");
+}
+
+#[test]
+fn whatever_becomes_of_a_commit_on_its_way_both_requests_are_answered_and_booked_as_if_one_after_the_other() {
+    let afternoon = Afternoon::new();
+    let mut read_ahead = 0;
+    for (first_name, first) in &afternoon.requests {
+        let after_first = afternoon.database.copy();
+        let (first_answer, _) = afternoon.decide(&after_first, 1, first, |_| ());
+        for (second_name, second) in &afternoon.requests {
+            let expected = after_first.copy();
+            let (second_answer, _) = afternoon.decide(&expected, 1, second, |_| ());
+            for landing in [
+                Landing::Late,
+                Landing::Early,
+                Landing::Lost(StoreFault::Full),
+                Landing::Lost(StoreFault::Conflict),
+                Landing::FoundOut { kept: true },
+                Landing::FoundOut { kept: false },
+            ] {
+                let on = afternoon.database.copy();
+                let (one, two, ahead) = afternoon.decide_on(&on, (first, second), landing.clone());
+                let pair = format!("{second_name}, on {first_name} that was {landing:?}");
+                assert_eq!((one, two), (first_answer.clone(), second_answer.clone()), "{pair}");
+                assert!(rows(&on) == rows(&expected), "{pair}: other books");
+                read_ahead += u64::from(ahead);
+            }
+        }
+    }
+    assert!(read_ahead > 1_000, "only {read_ahead} read what was on its way");
+}
+
+#[test]
+fn nothing_that_was_decided_on_a_commit_which_was_not_kept_is_ever_committed() {
+    let afternoon = Afternoon::new();
+    let change = |store: &mut SharedStore, name: &str| {
+        store.begin().unwrap();
+        let key = Key::Merchant(MerchantId::from_text("KEPT").unwrap());
+        let before = store.get(&key).unwrap();
+        let Key::Merchant(id) = key else { panic!("a merchant") };
+        let merchant = crate::store::Merchant {
+            id,
+            number: crate::accounts::chart::MerchantNumber(99),
+            name: name.into(),
+            currency: CNY,
+        };
+        (before, Batch { at: Wall(0), changes: vec![Record::Merchant(merchant)] })
+    };
+    for landing in [Landing::Lost(StoreFault::Full), Landing::FoundOut { kept: false }] {
+        let on = afternoon.database.copy();
+        let before = rows(&on);
+        let mut store = on.gateway(number(1));
+        store.overlap();
+        let (none, first) = change(&mut store, "first");
+        assert!(none.is_none());
+        store.start(&first).unwrap();
+        store.plan_landing(landing.clone());
+        let (ahead, second) = change(&mut store, "second");
+        assert!(ahead.is_some(), "it reads what is on its way");
+        assert_eq!(
+            store.start(&second),
+            Err(StoreFault::Conflict),
+            "{landing:?}: before the failure was told"
+        );
+        assert!(store.finish().is_err() && store.finish() == Ok(()), "{landing:?}: told once");
+        assert!(rows(&on) == before, "{landing:?}");
+        assert_eq!(store.heads(), on.gateway(number(1)).heads());
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::super::keyring::SECOND;
 use super::super::plan::*;
 use super::super::rng::Rng;
 use super::Temper;
+use protocol::money::CardAmount;
 
 /// Histories in which a terminal's disk is restored or replaced, of a hundred.
 const RESTORES_OF_100: u64 = 15;
@@ -13,6 +14,10 @@ const SETTLED_AGAIN_OF_100: u64 = 25;
 const NEW_KEYS_OF_100: u64 = 15;
 /// Histories in which a terminal is enrolled again, of a hundred.
 const RENEWED_OF_100: u64 = 12;
+/// Histories in which two batches are on their way on purpose, of a hundred that may have it.
+const ON_THEIR_WAY_OF_100: u64 = 70;
+/// Milliseconds behind something, so that the gateway has decided it and the commit is on its way.
+const JUST_BEHIND_MS: u64 = 6;
 /// The frame of a settlement with nothing to be sent before it: it comes after the sign-in.
 const SETTLEMENT: usize = 1;
 
@@ -46,6 +51,76 @@ impl Temper {
         }
     }
 
+    /// Two batches on their way at one gateway: what is decided while the commit before is under way, whatever becomes of that.
+    pub(super) fn on_their_way(&mut self) -> Vec<Act> {
+        let Gateways { count, overlap, .. } = self.gateways;
+        if !overlap || !self.own.chance(ON_THEIR_WAY_OF_100) {
+            return Vec::new();
+        }
+        let mut acts = match self.own.below(4) {
+            0 if self.terminals > count => self.two_uploads(count),
+            0 | 1 => vec![self.load_twice()],
+            _ => vec![self.load_given_up()],
+        };
+        // With the end of a history everything that is planned to go wrong ends.
+        acts.push(errand(0, Task::HangUp, 90_000, Vec::new()));
+        acts
+    }
+
+    /// A commit that takes its time, and what becomes of it.
+    fn slow_commit(&mut self, ms: u64) -> Vec<GatewayFault> {
+        let own = &mut self.own;
+        let slow = Trouble::UnderWay { ms, early: own.chance(50) };
+        let trouble = match own.below(7) {
+            0 => Some(Trouble::Fails),
+            1 => Some(Trouble::DiesBefore(300)),
+            2 => Some(Trouble::DiesAfter(300)),
+            3 => Some(Trouble::Conflicts(own.pick(&[1, 1, 4]))),
+            4 | 5 => Some(Trouble::Away { ms: own.pick(&[300, 8_000]), kept: own.chance(50) }),
+            _ => None,
+        };
+        [Some(slow), trouble]
+            .into_iter()
+            .flatten()
+            .map(|trouble| GatewayFault { commit: 0, trouble })
+            .collect()
+    }
+
+    /// Two terminals of one gateway upload; the other one's own records, or the same ones.
+    fn two_uploads(&mut self, other: usize) -> Vec<Act> {
+        let pay = |terminal| Act::Visit(at_the_till(terminal, Want::Pay(CardAmount(1)), 0));
+        let gateway = self.slow_commit(60);
+        let task = if self.own.chance(50) { Task::Upload } else { Task::Steal { from: 0 } };
+        vec![
+            pay(0),
+            pay(other),
+            errand(0, Task::Upload, 90_000, Vec::new()),
+            errand(other, task, JUST_BEHIND_MS, gateway),
+        ]
+    }
+
+    /// A load that comes again while its commit is on its way.
+    fn load_twice(&mut self) -> Act {
+        let (terminal, card) = (self.own.index(self.terminals), self.own.index(self.cards));
+        let blow = Blow::Twice(JUST_BEHIND_MS);
+        let line = vec![LineFault { way: Way::Up, frame: 1, blow }];
+        let gateway = self.slow_commit(60);
+        Act::Visit(Visit { line, gateway, ..at_the_till(terminal, Want::Load(CardAmount(2_000)), card) })
+    }
+
+    /// A load that its terminal gives up and reverses while its commit is on its way; meanwhile another gateway may commit one on the same account.
+    fn load_given_up(&mut self) -> Act {
+        let mut visit =
+            Visit { gateway: self.slow_commit(25_000), ..at_the_till(0, Want::Load(CardAmount(2_000)), 0) };
+        if self.gateways.count > 1 && self.terminals > 1 && self.cards > 1 {
+            let trouble = Trouble::UnderWay { ms: 25_000, early: false };
+            visit.gateway = vec![GatewayFault { commit: 0, trouble }];
+            let elsewhere = at_the_till(1, Want::Load(CardAmount(1_000)), 1);
+            visit.field.push(Presence::Elsewhere(Box::new(Visit { after_ms: 0, ..elsewhere })));
+        }
+        Act::Visit(visit)
+    }
+
     /// A settlement that comes twice, or whose answer is lost and that comes again behind the sign-in that asks what became of it.
     fn settled_again(&mut self) -> [Act; 2] {
         let terminal = self.rng.index(self.terminals);
@@ -63,6 +138,22 @@ impl Temper {
         };
         [errand(Task::Upload, Vec::new()), errand(Task::Settle, line)]
     }
+}
+
+fn at_the_till(terminal: usize, want: Want, card: usize) -> Visit {
+    Visit {
+        terminal,
+        want,
+        after_ms: 90_000,
+        field: vec![Presence::Card { card, fault: None, lingers: false }],
+        faults: Vec::new(),
+        line: Vec::new(),
+        gateway: Vec::new(),
+    }
+}
+
+fn errand(terminal: usize, task: Task, after_ms: u64, gateway: Vec<GatewayFault>) -> Act {
+    Act::Errand(Errand { terminal, task, after_ms, faults: Vec::new(), line: Vec::new(), gateway })
 }
 
 /// Issuers bring new keys, and terminals are enrolled again. Apart from everything else, so that other histories stay what they are.

@@ -12,13 +12,18 @@
 //! What threads would make happen now and then, [`SharedStore::read_before`] makes happen when it is wanted: a decision reads as if it had
 //! begun before the newest commits of the others. One process for each number is the caller's business: the advisory lock is PostgreSQL's.
 
+mod flight;
+
+pub use flight::Landing;
+
 use super::MemoryStore;
-use crate::accounts::{Hold, TransactionSeq, TransferSeq};
+use crate::accounts::{Hold, HoldState, TransactionSeq, TransferSeq};
 use crate::report::BatchState;
 use crate::store::postgres::is_kept;
 use crate::store::{
     AlertNo, Batch, GatewayNo, Heads, Key, Link, Linked, Outcome, Record, Scan, Store, StoreFault, Visit,
 };
+use flight::Flight;
 use protocol::time::Wall;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -106,6 +111,46 @@ impl Rows {
         (reached <= at).then_some(table)
     }
 
+    /// Whether everything that was read and is not in `changes` is as it was.
+    fn holds(&self, read: &HashMap<Key, Seen>, changes: &HashMap<Key, &Record>) -> bool {
+        read.iter().all(|(key, seen)| match (key, &seen.record) {
+            // A unique index of transactions is what binds it.
+            (Key::Identity(_), _) => true,
+            _ if changes.contains_key(key) => true,
+            // Nothing that a decision reads of it is changed by a payment.
+            (_, Some(Record::Account(account))) if !account.flags.limited() => true,
+            _ => self.version(key) == seen.version,
+        })
+    }
+
+    /// The rows that a batch writes which was decided on what was `read`, or nothing if another writer was first.
+    fn judge<'b>(
+        &self,
+        read: &HashMap<Key, Seen>,
+        heads: &Heads,
+        batch: &'b Batch,
+    ) -> Option<Vec<&'b Record>> {
+        let changes: HashMap<Key, &Record> = batch.changes.iter().map(|it| (it.key(), it)).collect();
+        if !self.holds(read, &changes) {
+            return None;
+        }
+        let mut written = Vec::with_capacity(batch.changes.len());
+        for change in &batch.changes {
+            let key = change.key();
+            let is_there = self.table.records.contains_key(&key);
+            match read.get(&key).map(|seen| (seen.record.is_some(), seen.version)) {
+                // It cannot change, and it is there: whoever puts it again puts the same.
+                Some((true, _)) if is_fixed(change) => continue,
+                Some((_, version)) if version != self.version(&key) => return None,
+                None if is_there && makes(heads, change) => return None,
+                None if is_there && is_fixed(change) => continue,
+                _ => {}
+            }
+            written.push(change);
+        }
+        Some(written)
+    }
+
     fn write(&mut self, records: impl IntoIterator<Item = Record>) {
         self.now = At(self.now.0.saturating_add(1));
         let mut before = Vec::new();
@@ -167,6 +212,11 @@ impl Database {
             reading: None,
             conflicts: 0,
             overlaps: false,
+            flight: None,
+            fate: None,
+            connection: 0,
+            decided_on: 0,
+            read_ahead: 0,
         }
     }
 
@@ -210,6 +260,16 @@ pub struct SharedStore {
     reading: Option<At>,
     conflicts: u64,
     overlaps: bool,
+    /// A commit on its way.
+    flight: Option<Flight>,
+    /// What became of the newest that has landed, until it is told.
+    fate: Option<Result<(), StoreFault>>,
+    /// Which connection it has, counted.
+    connection: u64,
+    /// The connection that the present decision began with.
+    decided_on: u64,
+    /// Reads of what was still on its way.
+    read_ahead: u64,
 }
 
 impl SharedStore {
@@ -249,7 +309,7 @@ impl SharedStore {
         Seen { record: all.get(key).cloned(), version: *version }
     }
 
-    /// The same for an engine that decides the next batch while this one is made durable; here it is durable at once.
+    /// From now on a commit is on its way until its gateway asks for it, and the next batch is decided meanwhile.
     pub const fn overlap(&mut self) {
         self.overlaps = true;
     }
@@ -270,51 +330,6 @@ impl SharedStore {
         StoreFault::Conflict
     }
 
-    /// Whether everything that was read and is not in `changed` is as it was.
-    fn holds(&self, rows: &Rows, changes: &HashMap<Key, &Record>) -> bool {
-        self.seen.iter().all(|(key, seen)| match (key, &seen.record) {
-            // A unique index of transactions is what binds it.
-            (Key::Identity(_), _) => true,
-            _ if changes.contains_key(key) => true,
-            // Nothing that a decision reads of it is changed by a payment.
-            (_, Some(Record::Account(account))) if !account.flags.limited() => true,
-            _ => rows.version(key) == seen.version,
-        })
-    }
-
-    /// Whether its number, or its name, is one that the batch gives out or takes: there may not be another.
-    fn makes(&self, record: &Record) -> bool {
-        match record {
-            Record::Transfer(_) | Record::Alert(..) | Record::Link(_) | Record::Identity(..) => true,
-            Record::Hold(hold) => self.heads.is_next_transfer(hold.seq),
-            Record::Transaction(it) => self.heads.is_next_transaction(it.seq),
-            _ => false,
-        }
-    }
-
-    /// The rows that a batch writes, or nothing if another writer was first.
-    fn judge<'b>(&self, rows: &Rows, batch: &'b Batch) -> Option<Vec<&'b Record>> {
-        let changes: HashMap<Key, &Record> = batch.changes.iter().map(|it| (it.key(), it)).collect();
-        if !self.holds(rows, &changes) {
-            return None;
-        }
-        let mut written = Vec::with_capacity(batch.changes.len());
-        for change in &batch.changes {
-            let key = change.key();
-            let is_there = rows.table.records.contains_key(&key);
-            match self.seen.get(&key).map(|seen| (seen.record.is_some(), seen.version)) {
-                // It cannot change, and it is there: whoever puts it again puts the same.
-                Some((true, _)) if is_fixed(change) => continue,
-                Some((_, version)) if version != rows.version(&key) => return None,
-                None if is_there && self.makes(change) => return None,
-                None if is_there && is_fixed(change) => continue,
-                _ => {}
-            }
-            written.push(change);
-        }
-        Some(written)
-    }
-
     /// Remembers what was committed.
     fn remember(&mut self, now: At, written: &[&Record]) {
         for record in written {
@@ -331,6 +346,16 @@ impl SharedStore {
         }
         self.seen.clear();
         self.before = None;
+    }
+}
+
+/// Whether its number, or its name, is one that a batch which begins at `heads` gives out or takes: there may not be another.
+fn makes(heads: &Heads, record: &Record) -> bool {
+    match record {
+        Record::Transfer(_) | Record::Alert(..) | Record::Link(_) | Record::Identity(..) => true,
+        Record::Hold(hold) => heads.is_next_transfer(hold.seq),
+        Record::Transaction(it) => heads.is_next_transaction(it.seq),
+        _ => false,
     }
 }
 
@@ -358,11 +383,14 @@ impl Store for SharedStore {
 
     fn begin(&mut self) -> Result<(), StoreFault> {
         self.seen.clear();
+        self.decided_on = self.connection;
         Ok(())
     }
 
     fn confirm(&mut self) -> Result<(), StoreFault> {
-        let holds = self.holds(&self.database.rows(), &HashMap::new());
+        self.land()?;
+        self.still()?;
+        let holds = self.database.rows().holds(&self.seen, &HashMap::new());
         if !holds {
             return Err(self.overtaken());
         }
@@ -371,7 +399,8 @@ impl Store for SharedStore {
     }
 
     fn begin_reading(&mut self) -> Result<(), StoreFault> {
-        self.seen.clear();
+        self.land()?;
+        self.begin()?;
         self.reading = Some(self.database.now());
         Ok(())
     }
@@ -384,6 +413,16 @@ impl Store for SharedStore {
     fn get(&mut self, key: &Key) -> Result<Option<Record>, StoreFault> {
         if let Some(seen) = self.seen.get(key) {
             return Ok(seen.record.clone());
+        }
+        self.still()?;
+        if let Some(flying) = self.flying(key) {
+            let record = flying.record.clone();
+            self.seen.insert(*key, flying);
+            return Ok(record);
+        }
+        if self.limits.is_none() && matches!(key, Key::Limit(_)) {
+            self.land()?;
+            self.still()?;
         }
         let kept = self.kept.get(key).filter(|_| self.reading.is_none());
         let seen = match kept {
@@ -406,18 +445,28 @@ impl Store for SharedStore {
     }
 
     fn due_holds(&mut self, now: Wall, limit: usize) -> Result<Vec<Hold>, StoreFault> {
+        self.still()?;
         let database = self.database.clone();
         let mut rows = database.rows();
-        let due = rows.table.due_holds(now, limit)?;
-        for hold in &due {
+        let mut due = rows.table.due_holds(now, limit)?;
+        due.retain(|hold| {
             let key = Key::Hold(hold.seq);
+            if let Some(flying) = self.flying(&key) {
+                let open =
+                    matches!(&flying.record, Some(Record::Hold(hold)) if hold.state == HoldState::Open);
+                self.seen.entry(key).or_insert(flying);
+                return open;
+            }
             let seen = Seen { record: Some(Record::Hold(*hold)), version: rows.version(&key) };
             self.seen.entry(key).or_insert(seen);
-        }
+            true
+        });
         Ok(due)
     }
 
     fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
+        self.land()?;
+        self.still()?;
         let database = self.database.clone();
         let mut rows = database.rows();
         let now = rows.now;
@@ -453,9 +502,11 @@ impl Store for SharedStore {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
+        self.land()?;
+        self.still()?;
         let database = self.database.clone();
         let mut rows = database.rows();
-        let Some(written) = self.judge(&rows, batch) else {
+        let Some(written) = rows.judge(&self.seen, &self.heads, batch) else {
             return Err(self.overtaken());
         };
         let (link, heads) = Link::of(batch, &self.heads);
@@ -469,7 +520,16 @@ impl Store for SharedStore {
         self.overlaps
     }
 
+    fn start(&mut self, batch: &Batch) -> Result<(), StoreFault> {
+        self.depart(batch)
+    }
+
+    fn finish(&mut self) -> Result<(), StoreFault> {
+        self.told()
+    }
+
     fn skip_to(&mut self, at: Wall, next: TransactionSeq) -> Result<(), StoreFault> {
+        self.land()?;
         let (link, heads) = Link::skipping(at, next, &self.heads);
         self.database.rows().write([Record::Link(link)]);
         self.heads = heads;
