@@ -229,6 +229,8 @@ pub struct HostSession {
     last_trace: u32,
     link: Link,
     failures: u32,
+    /// Sign-ins since the last that succeeded whose numbers the host had seen.
+    signed_in_anew: u32,
     jitter: u64,
     received: Vec<u8>,
     queued: VecDeque<Request>,
@@ -258,6 +260,7 @@ impl HostSession {
             last_trace: last.0,
             link: Link::Down { retry: Mono(0) },
             failures: 0,
+            signed_in_anew: 0,
             jitter: seed | 1,
             received: Vec::new(),
             queued: VecDeque::new(),
@@ -527,6 +530,7 @@ impl HostSession {
             Some(Ok(keys)) if answer.authentic && answer.reply.code.is_approved() => {
                 self.keys = Some(MacKey::Aes(keys.mac.clone()));
                 self.failures = 0;
+                self.signed_in_anew = 0;
                 self.adopt_batch(answer.reply.batch);
                 answer.reply.newest.map(|newest| self.move_behind(newest));
                 let asked = self.queued.iter().filter(|request| request.ask == Ask::SignIn);
@@ -534,10 +538,10 @@ impl HostSession {
                 self.output.extend(answers);
                 self.queued.retain(|request| request.ask != Ask::SignIn);
             }
-            // The host has seen a sign-in under this number: the next one is behind it.
+            // The host has seen a sign-in under this number: the next one is under another.
             _ if answer.authentic
                 && answer.reply.code == ResponseCode::DUPLICATE
-                && answer.reply.newest.is_some_and(|newest| self.move_behind(newest)) => {}
+                && answer.reply.newest.is_some_and(|newest| self.sign_in_anew(newest)) => {}
             _ => {
                 self.fail_queued(NoReply::Refused(answer.reply.code));
                 self.close(now);

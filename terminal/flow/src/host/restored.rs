@@ -9,6 +9,9 @@ use crate::outbox::{TRACE_MAX, TRACES_SET_ASIDE};
 use protocol::ids::Stan;
 use protocol::iso8583::typed::ResponseCode;
 
+/// Sign-ins in a row whose numbers the host may have seen: it remembers so many.
+const SIGN_INS_ANEW_MAX: u32 = 32;
+
 /// How far `newest` is ahead of `used`, in the ring of trace numbers; `None` if it is not. Further than half the ring is behind.
 fn ahead(used: u32, newest: u32) -> Option<u32> {
     let distance = newest.checked_add(TRACE_MAX)?.checked_sub(used)?.checked_rem(TRACE_MAX)?;
@@ -16,14 +19,34 @@ fn ahead(used: u32, newest: u32) -> Option<u32> {
 }
 
 impl HostSession {
-    /// Goes on behind `newest`, if that is ahead. A set of numbers is passed over: of those that were set aside together some may still
-    /// be on their way to the host.
+    /// Goes on behind `newest`, if that is ahead.
     pub(super) fn move_behind(&mut self, newest: Stan) -> bool {
         let used = self.next_trace.saturating_sub(1);
-        if newest.0 > TRACE_MAX || ahead(used, newest.0).is_none() {
-            return false;
+        let is_ahead = newest.0 <= TRACE_MAX && ahead(used, newest.0).is_some();
+        if is_ahead {
+            self.pass_over(newest.0);
         }
-        let passed = newest.0.saturating_add(TRACES_SET_ASIDE);
+        is_ahead
+    }
+
+    /// The host has seen a sign-in under this number. If its newest is not ahead, the number is of a life before that one which had come further: the
+    /// terminal goes on behind its own numbers.
+    pub(super) fn sign_in_anew(&mut self, newest: Stan) -> bool {
+        if self.move_behind(newest) {
+            return true;
+        }
+        let again = self.signed_in_anew < SIGN_INS_ANEW_MAX;
+        if again {
+            self.signed_in_anew = self.signed_in_anew.saturating_add(1);
+            self.pass_over(self.next_trace.saturating_sub(1));
+        }
+        again
+    }
+
+    /// Goes on behind `newest`. A set of numbers is passed over: of those that were set aside together some may still be on their way to the
+    /// host.
+    fn pass_over(&mut self, newest: u32) {
+        let passed = newest.saturating_add(TRACES_SET_ASIDE);
         let used = if passed.saturating_add(TRACES_SET_ASIDE) > TRACE_MAX { 0 } else { passed };
         self.next_trace = used.saturating_add(1);
         self.last_trace = used.saturating_add(TRACES_SET_ASIDE);
@@ -36,7 +59,6 @@ impl HostSession {
                 request.numbers = numbers;
             }
         }
-        true
     }
 
     /// Whether a message that was answered `code` is to be sent again under another number: the host has another message under this one,

@@ -382,6 +382,31 @@ fn a_sign_in_under_a_number_that_the_host_has_seen_is_made_again_behind_it() {
 }
 
 #[test]
+fn a_sign_in_under_a_number_of_a_life_that_came_further_is_made_again_behind_its_own() {
+    // Restored twice: the host's newest sign-in is behind this number, and an older one had it.
+    let mut host = Host { newest: Some(Stan(3)), ..Host::new() };
+    let (mut session, ticket, sign_in) = signing_in(10);
+    session.handle(Input::Received(&host.answer(&sign_in, ResponseCode::DUPLICATE, true)), now(1));
+    let used = trace_of(&sign_in).0;
+    assert_eq!(session.poll(), Some(Output::Traces(Stan(used + 200))));
+    let mut again = sent(&mut session);
+    assert!(trace_of(&again).0 > used + 100, "{:?}", trace_of(&again));
+    // Never without an end: a host that has seen every number is told to a person.
+    let mut told = None;
+    for _ in 0..40 {
+        session.handle(Input::Received(&host.answer(&again, ResponseCode::DUPLICATE, true)), now(2));
+        match session.poll() {
+            Some(Output::Traces(_)) => again = sent(&mut session),
+            other => {
+                told = other;
+                break;
+            }
+        }
+    }
+    assert_eq!(told, Some(Output::Unanswered(ticket, NoReply::Refused(ResponseCode::DUPLICATE))));
+}
+
+#[test]
 fn a_message_whose_number_is_anothers_takes_a_new_one_and_a_load_does_not() {
     let mut host = Host::new();
     let mut session = ready(&mut host);
