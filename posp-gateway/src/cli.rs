@@ -139,6 +139,14 @@ pub(crate) enum Card {
         #[arg(long, value_name = "ACCOUNT")]
         funding: Option<String>,
     },
+    Rekey {
+        #[arg(value_name = "SERIAL")]
+        asn: String,
+        #[arg(long, value_name = "ISSUER")]
+        issuer: String,
+        #[arg(long, value_name = "VERSION")]
+        key_version: u8,
+    },
     Deny {
         #[arg(value_name = "SERIAL")]
         asn: String,
@@ -326,6 +334,7 @@ impl Command {
             Self::Sam(Sam::Retry { .. }) => "sam retry",
             Self::Issuer(Issuer::Add { .. }) => "issuer add",
             Self::Card(Card::Add { .. }) => "card add",
+            Self::Card(Card::Rekey { .. }) => "card rekey",
             Self::Card(Card::Deny { .. }) => "card deny",
             Self::Card(Card::Release { .. }) => "card release",
             Self::Funding(Funding::Add { .. }) => "funding add",
@@ -377,6 +386,9 @@ impl Command {
                 key_version: *key_version,
                 funding: funding.clone(),
             },
+            Self::Card(Card::Rekey { asn, issuer, key_version }) => {
+                Operation::CardRekey { issuer: issuer.clone(), asn: asn.clone(), key_version: *key_version }
+            }
             Self::Card(Card::Deny { asn, issuer, lift }) => {
                 Operation::CardDeny { issuer: issuer.clone(), asn: asn.clone(), denied: !lift }
             }

@@ -132,7 +132,7 @@ fn a_day_by_the_programs_alone_and_psql_finds_every_answer_in_the_postings() {
 
 /// Each command that reaches the ledger, in an order that works; `*` is a folder of the round's own, `#` a number. With it the code of a refusal that is
 /// right, or nothing.
-const COMMANDS: [(&str, &str); 31] = [
+const COMMANDS: [(&str, &str); 33] = [
     ("merchant add M00000000000050 --name Bakery", ""),
     ("terminal add T0000050 --merchant M00000000000050 --file */till.provision", ""),
     ("sam add 000000000050 --terminal T0000050", ""),
@@ -142,6 +142,8 @@ const COMMANDS: [(&str, &str); 31] = [
     ("funding deposit bank:50 100.00 --reference 50", ""),
     ("funding suffices bank:50 99.99", ""),
     ("card add 62170000000000000050 --issuer 5441504C00000156 --funding bank:50", ""),
+    ("card rekey 62170000000000000050 --issuer 5441504C00000156 --key-version 2", ""),
+    ("card rekey 62170000000000000050 --issuer 5441504C00000156 --key-version 1", ""),
     ("card deny 62170000000000000050 --issuer 5441504C00000156", ""),
     ("card deny 62170000000000000050 --issuer 5441504C00000156 --lift", ""),
     ("card release 62170000000000000050 --issuer 5441504C00000156 --counter 1", "TL-2008"),

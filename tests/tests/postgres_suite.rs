@@ -19,6 +19,8 @@ mod cards;
 mod chain;
 #[path = "../../posp-gateway/backend/src/suite/day.rs"]
 mod day;
+#[path = "../../posp-gateway/backend/src/suite/key_versions.rs"]
+mod key_versions;
 #[path = "../../posp-gateway/backend/src/suite/limits.rs"]
 mod limits;
 #[path = "../../posp-gateway/backend/src/suite/preauthorisation.rs"]

@@ -138,7 +138,16 @@ fn about_card<S: Store>(working: &mut Working<'_, S>, desk: &Desk<'_>, request: 
     match request {
         AdminRequest::AddCard { issuer, asn, key_version, funding } => {
             let id = CardId { issuer: *issuer, asn: *asn };
-            add_card(working, id, *key_version, *funding)
+            add_card(working, desk, id, *key_version, *funding)
+        }
+        AdminRequest::SetCardKeys { issuer, asn, key_version } => {
+            let id = CardId { issuer: *issuer, asn: *asn };
+            let Some(card) = working.card(id)? else { return refused(AdminRefusal::NoCard) };
+            if card.key_version == *key_version {
+                return Ok(AdminAnswer::Exists);
+            }
+            working.put(Record::Card(crate::store::Card { key_version: *key_version, ..card }));
+            Ok(AdminAnswer::Count(retry_card(working, desk, id)?))
         }
         AdminRequest::SetCardStatus { issuer, asn, status } => {
             set_status(working, desk, CardId { issuer: *issuer, asn: *asn }, *status)
@@ -353,8 +362,22 @@ fn fund<S: Store>(
     }
 }
 
+/// Books the records of a card that waited for its keys' right version.
+fn retry_card<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    id: CardId,
+) -> Result<u32, StoreFault> {
+    let open = open_records(working, |record| {
+        (record.content.issuer, record.content.asn) == (id.issuer, id.asn)
+            && record.standing == RecordStanding::Unverified
+    })?;
+    cards::offline::retry_held(working, desk, &open)
+}
+
 fn add_card<S: Store>(
     working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
     id: CardId,
     key_version: protocol::ids::KeyVersion,
     funding: Option<(FundingKind, FundingNumber)>,
@@ -370,6 +393,9 @@ fn add_card<S: Store>(
     // A card that its records made known before it was registered: what they said about it stays.
     if let Some(card) = known.filter(|card| card.funding.is_none() && funding.is_some()) {
         working.put(Record::Card(crate::store::Card { funding, key_version, ..card }));
+        if card.key_version != key_version {
+            retry_card(working, desk, id)?;
+        }
         return Ok(AdminAnswer::Done);
     }
     let old = known.map(|old| (old.key_version, old.funding));

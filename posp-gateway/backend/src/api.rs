@@ -459,6 +459,16 @@ pub enum AdminRequest {
         /// The funding account that loads draw on, if linked.
         funding: Option<(FundingKind, FundingNumber)>,
     },
+    /// The card's keys are of this version: it was registered with another, or made anew with other keys. Books what was held for it, and answers how
+    /// many records.
+    SetCardKeys {
+        /// Its issuer.
+        issuer: IssuerId,
+        /// The card.
+        asn: Asn,
+        /// Version of its keys.
+        key_version: KeyVersion,
+    },
     /// Puts a card on the deny list, or takes it off.
     SetCardStatus {
         /// Its issuer.

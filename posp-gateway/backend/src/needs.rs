@@ -156,6 +156,7 @@ fn admin(request: &AdminRequest, keys: &mut Vec<Key>) {
             keys.extend([Key::Payer(*token), Key::Account(Book::Funding(*kind, *number).id(*currency))]);
         }
         AdminRequest::AddCard { issuer, asn, .. }
+        | AdminRequest::SetCardKeys { issuer, asn, .. }
         | AdminRequest::SetCardStatus { issuer, asn, .. }
         | AdminRequest::ReleaseLoad { issuer, asn, .. } => {
             keys.extend([Key::Issuer(*issuer), Key::Card(CardId { issuer: *issuer, asn: *asn })]);

@@ -93,6 +93,15 @@ pub enum Operation {
         /// `bank:17`: the account that loads draw on.
         funding: Option<String>,
     },
+    /// A card's keys are of this version; books what was held for it.
+    CardRekey {
+        /// 16 hexadecimal digits.
+        issuer: String,
+        /// 20 hexadecimal digits.
+        asn: String,
+        /// Version of its keys.
+        key_version: u8,
+    },
     /// Puts a card on the deny list or takes it off.
     CardDeny {
         /// 16 hexadecimal digits.

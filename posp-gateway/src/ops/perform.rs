@@ -82,6 +82,10 @@ pub fn perform(operation: &Operation, context: &mut Context<'_>) -> Done {
             let key_version = KeyVersion(*key_version);
             context.register("card", asn, AdminRequest::AddCard { issuer, asn: id, key_version, funding })
         }
+        Operation::CardRekey { issuer, asn, key_version } => {
+            let (issuer, asn, key_version) = (issuer_id(issuer)?, serial(asn)?, KeyVersion(*key_version));
+            context.count("records", AdminRequest::SetCardKeys { issuer, asn, key_version })
+        }
         Operation::CardDeny { issuer, asn, denied } => {
             let (issuer, id) = (issuer_id(issuer)?, serial(asn)?);
             let status = if *denied { CardStatus::Denied } else { CardStatus::Active };

@@ -265,6 +265,7 @@ const fn alert_kind(kind: AlertKind) -> &'static str {
         AlertKind::Denied => "denied",
         AlertKind::DenyLifted => "deny-lifted",
         AlertKind::LoadReleased => "load-released",
+        AlertKind::OtherKeys => "other-keys",
     }
 }
 

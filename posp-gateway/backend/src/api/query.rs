@@ -259,6 +259,8 @@ pub enum AlertKind {
     DenyLifted,
     /// An operator released the hold of a load that no card had decided about.
     LoadReleased,
+    /// A right TAC or MAC1, under keys of another version than the card's.
+    OtherKeys,
 }
 
 impl AlertKind {
@@ -284,6 +286,7 @@ impl AlertKind {
             Self::Denied => 16,
             Self::DenyLifted => 17,
             Self::LoadReleased => 18,
+            Self::OtherKeys => 20,
         }
     }
 
@@ -309,6 +312,7 @@ impl AlertKind {
             16 => Some(Self::Denied),
             17 => Some(Self::DenyLifted),
             18 => Some(Self::LoadReleased),
+            20 => Some(Self::OtherKeys),
             _ => None,
         }
     }

@@ -8,7 +8,7 @@
 //! the card made it: one that was kept back can release a load that the card was credited. Its TAC puts that right ([`displaced`]); without it the
 //! card has more than the books loaded onto it, which bars its next load and is an alert at its next payment.
 
-use super::{alert, key_of, tac_terms};
+use super::{alert, key_of, proves_with, tac_terms};
 use crate::accounts::chart::{Book, code};
 use crate::accounts::{Order, TransactionSeq};
 use crate::api::{AlertKind, AnswerBody, CardStatus, LoadSource, Original};
@@ -150,7 +150,11 @@ fn admitted<S: Store>(
     let terms = host_terms(request);
     let key = key_of(&issuer, &request.asn, request.key_version, request.algorithm);
     match desk.keys.verify_mac1(&key, &request.random, &terms, request.balance, &request.asn, &request.mac1) {
-        Ok(true) => Ok(Ok((issuer, card))),
+        Ok(true) if proves_with(&card, request.key_version) => Ok(Ok((issuer, card))),
+        Ok(true) => {
+            alert(working, desk, AlertKind::OtherKeys, Some((id.issuer, id.asn)), None, None);
+            Ok(Err(RecordAnswer::TAC_WRONG))
+        }
         Ok(false) | Err(KeyError::WrongSuite { .. }) => {
             let about = Some((id.issuer, id.asn));
             alert(working, desk, AlertKind::WrongMac1, about, None, None);
@@ -350,7 +354,8 @@ pub(crate) fn confirmed<S: Store>(
     let terms = tac_terms(record);
     let key = key_of(&issuer, &record.asn, record.key_version, record.algorithm);
     let check = TacCheck { key, terms: &terms, tac: &record.tac };
-    let valid = desk.keys.verify_tacs(&[check]) == [TacVerdict::Valid];
+    let right = desk.keys.verify_tacs(&[check]) == [TacVerdict::Valid];
+    let valid = right && proves_with(&card, record.key_version);
     let balance = load.balance_old.checked_add(record.amount);
     let same = record.amount.in_currency(issuer.currency) == load.amount
         && record.terminal == load.sam
@@ -369,7 +374,8 @@ pub(crate) fn confirmed<S: Store>(
     }
     if !(valid && same) {
         let about = Some((id.issuer, id.asn));
-        alert(working, desk, AlertKind::WrongTac, about, None, None);
+        let why = if right && !valid { AlertKind::OtherKeys } else { AlertKind::WrongTac };
+        alert(working, desk, why, about, None, None);
         return Ok((RecordAnswer::TAC_WRONG, Some(load)));
     }
     match load.state {

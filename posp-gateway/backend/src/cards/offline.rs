@@ -2,10 +2,10 @@
 //!
 //! A record is unique by (SAM number, SAM sequence) in every state; a card's counter belongs to the first record with a valid TAC. A record whose TAC is wrong is
 //! answered 63 and leaves nothing but an alert: it must not take the number of the genuine one; nor must one without a TAC, which yields its
-//! number to the first that the card has proved. Two valid records on one counter are a
+//! number to the first that the card has proved. A TAC that is right under keys of another version than the card's proves nothing: such a record is held. Two valid records on one counter are a
 //! fork: both merchants are paid, the second by the issuer, and the card is denied.
 
-use super::{alert, deny, key_of, load, new_card, tac_terms, uncertain};
+use super::{alert, deny, key_of, load, new_card, proves_with, tac_terms, uncertain};
 use crate::accounts::chart::{Book, code};
 use crate::accounts::{Order, TransactionSeq};
 use crate::api::{AlertKind, AnswerBody, CardStatus, RECORDS_MAX, RecordOutcome};
@@ -75,6 +75,20 @@ fn verify<S: Store>(
     Ok(place.into_iter().map(at).collect())
 }
 
+/// What a TAC is worth for this card: one under another version's keys proves nothing, as if there were no key.
+fn weighed<S: Store>(
+    working: &mut Working<'_, S>,
+    record: &TransactionRecord,
+    tac: TacVerdict,
+) -> Result<TacVerdict, StoreFault> {
+    if tac != TacVerdict::Valid {
+        return Ok(tac);
+    }
+    let card = working.card(CardId { issuer: record.issuer, asn: record.asn })?;
+    let proves = card.is_none_or(|card| proves_with(&card, record.key_version));
+    Ok(if proves { TacVerdict::Valid } else { TacVerdict::NoKey })
+}
+
 /// Whether a known record may become this one: all else equal, and only a better knowledge of its state.
 fn same_but_state(known: &TransactionRecord, new: &TransactionRecord) -> bool {
     let plain = |record: &TransactionRecord| TransactionRecord {
@@ -107,10 +121,11 @@ fn one<S: Store>(
     desk: &Desk<'_>,
     desked: &mut Desked<'_>,
     record: &TransactionRecord,
-    verdict: TacVerdict,
+    tac: TacVerdict,
 ) -> Result<ResponseCode, StoreFault> {
     let about = Some((record.issuer, record.asn));
     let number = Some((record.terminal, record.term_seq));
+    let verdict = weighed(working, record, tac)?;
     if !matches!(record.kind, TransactionType::Purchase | TransactionType::CappPurchase) {
         return Ok(ResponseCode::INVALID);
     }
@@ -147,7 +162,8 @@ fn one<S: Store>(
             Ok(RecordAnswer::TAC_WRONG)
         }
         (TacVerdict::NoKey, false, _) => {
-            alert(working, desk, AlertKind::UnknownCard, about, number, None);
+            let why = if tac == TacVerdict::Valid { AlertKind::OtherKeys } else { AlertKind::UnknownCard };
+            alert(working, desk, why, about, number, None);
             keep(working, desk, desked.seq, record, RecordStanding::Unverified)?;
             Ok(RecordAnswer::HELD)
         }
@@ -444,7 +460,7 @@ pub(crate) fn neighbour<S: Store>(
     Ok(working.record(sam, seq)?.map(|record| record.content))
 }
 
-/// Books records that waited for the registration of their SAM, their issuer or its key. Returns how many.
+/// Books records that waited for the registration of their SAM, their issuer, its key or their card's. Returns how many.
 pub(crate) fn retry_held<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
@@ -458,8 +474,9 @@ pub(crate) fn retry_held<S: Store>(
         let done = match known.standing {
             RecordStanding::Held => claimed(working, desk, &issuer, &known)?,
             RecordStanding::Unverified => {
-                let valid = verify(working, desk, &[*content])? == [TacVerdict::Valid];
-                valid && book(working, desk, known.transaction, None, content)?
+                let tac = verify(working, desk, &[*content])?.first().copied();
+                let verdict = weighed(working, content, tac.unwrap_or(TacVerdict::NoKey))?;
+                verdict == TacVerdict::Valid && book(working, desk, known.transaction, None, content)?
             }
             _ => false,
         };

@@ -369,7 +369,8 @@ fn pay<S: Store>(
         let lacks = StoreFault::Damaged { what: "an account of the chart is missing" };
         Some(paid.ok_or(lacks)?)
     };
-    let mut card = card_of(working, id)?;
+    let known = working.card(id)?;
+    let mut card = known.unwrap_or_else(|| super::new_card(id.issuer, id.asn, content.key_version));
     card.spent = card.spent.saturating_add(u64::from(content.amount.0));
     if card.newest.is_none_or(|(newest, _)| counter > newest) {
         card.newest = Some((counter, content.balance_after));

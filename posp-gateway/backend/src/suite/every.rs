@@ -47,6 +47,9 @@ macro_rules! every_test {
             cards::an_uncertain_debit_becomes_done_void_or_is_decided_by_the_chain
             cards::the_audit_finds_a_balance_that_loads_do_not_explain
             cards::suite_00_works_the_same
+            key_versions::what_is_right_under_another_versions_keys_than_the_cards_proves_nothing
+            key_versions::what_was_held_for_a_wrongly_registered_card_is_booked_when_it_is_put_right
+            key_versions::a_card_that_nobody_registered_has_the_keys_of_its_first_record
             chain::a_proof_after_policy_has_paid_another_is_paid_and_the_issuer_bears_the_excess
             chain::the_proof_of_a_debit_that_policy_paid_pays_nothing_more_and_counts_in_its_batch
             chain::uncertain_debits_in_a_row_are_decided_together_and_what_is_not_shown_stays_open

@@ -236,6 +236,7 @@ impl Afternoon {
             ("SAM elsewhere", AdminRequest::AssignSam { sam: SAM_1, terminal: t2(), from }),
             ("money", AdminRequest::Fund { kind, number: funding, amount: cny(5), reference: 9 }),
             ("closing an account", AdminRequest::CloseFunding { kind, number: funding, currency: CNY }),
+            ("other keys", AdminRequest::SetCardKeys { issuer, asn, key_version: KeyVersion(2) }),
             ("denial", AdminRequest::SetCardStatus { issuer, asn, status: CardStatus::Denied }),
             (
                 "denial of another",

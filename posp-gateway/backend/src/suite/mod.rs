@@ -8,6 +8,7 @@ mod chain;
 mod crash;
 mod day;
 mod gateways;
+mod key_versions;
 mod limits;
 mod preauthorisation;
 mod privacy;

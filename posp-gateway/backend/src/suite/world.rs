@@ -62,6 +62,8 @@ pub(super) struct World<S> {
 #[derive(Clone)]
 pub(super) struct TestCard {
     pub(super) asn: Asn,
+    /// Version of its keys.
+    pub(super) made: KeyVersion,
     pub(super) balance: u32,
     pub(super) offline: u16,
     pub(super) online: u16,
@@ -251,20 +253,35 @@ impl<S: Store> World<S> {
 
     /// Issues a card.
     pub(super) fn card(&mut self, n: u8) -> TestCard {
+        self.card_of(n, KeyVersion(1), KeyVersion(1))
+    }
+
+    /// Issues a card whose keys are of version `made`, and registers it with `registered`.
+    pub(super) fn card_of(&mut self, n: u8, made: KeyVersion, registered: KeyVersion) -> TestCard {
         let asn = Asn([0, 0, 0, 0, 0, 0, 0, 0, 0, n]);
         let funding = Some((FundingKind::Bank, FundingNumber(1)));
-        let add = AdminRequest::AddCard { issuer: ISSUER, asn, key_version: KeyVersion(1), funding };
+        let add = AdminRequest::AddCard { issuer: ISSUER, asn, key_version: registered, funding };
         assert_eq!(self.admin(add), AdminAnswer::Done);
         let key = CardKeyRef {
             issuer: ISSUER,
-            version: KeyVersion(1),
+            version: made,
             algorithm: self.suite.algorithm(),
             card: asn.factor(),
             upper: &[Factor([3; 8])],
         };
         let load_key = self.keys.card_key(&key, KeyUse::Load).unwrap();
         let tac_key = self.keys.card_key(&key, KeyUse::Tac).unwrap();
-        TestCard { asn, balance: 0, offline: 0, online: 0, load_key, tac_key, suite: self.suite, random: 0 }
+        TestCard {
+            asn,
+            made,
+            balance: 0,
+            offline: 0,
+            online: 0,
+            load_key,
+            tac_key,
+            suite: self.suite,
+            random: 0,
+        }
     }
 
     /// A load request's message.
@@ -314,7 +331,7 @@ impl TestCard {
             algorithm: self.suite.algorithm(),
             random,
             key_index: KeyIndex(1),
-            key_version: KeyVersion(1),
+            key_version: self.made,
             counter,
             balance: CardAmount(self.balance),
             amount: terms.amount,
@@ -337,7 +354,7 @@ impl TestCard {
             issuer: ISSUER,
             asn: self.asn,
             algorithm: self.suite.algorithm(),
-            key_version: KeyVersion(1),
+            key_version: self.made,
             counter,
             balance_after: CardAmount(self.balance),
             overdraft: Overdraft::ZERO,

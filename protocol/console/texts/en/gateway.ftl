@@ -70,6 +70,12 @@ help-posp-gateway-card-add-asn = Serial number, 20 hexadecimal digits
 help-posp-gateway-card-add-issuer = Issuer, 16 hexadecimal digits
 help-posp-gateway-card-add-key-version = Version of its keys
 help-posp-gateway-card-add-funding = Account that loads draw on, such as bank:1
+help-posp-gateway-card-rekey = Say that a card has keys of another version than it was registered with, and book what was held for it
+    .examples =
+        posp-gateway card rekey 62170000001234567890 --issuer 5441504C494E4500 --key-version 2
+help-posp-gateway-card-rekey-asn = Serial number, 20 hexadecimal digits
+help-posp-gateway-card-rekey-issuer = Issuer, 16 hexadecimal digits
+help-posp-gateway-card-rekey-key-version = Version of the card's keys
 help-posp-gateway-card-deny = Put a card on the deny list, or take it off
     .examples =
         posp-gateway card deny 62170000001234567890 --issuer 5441504C494E4500

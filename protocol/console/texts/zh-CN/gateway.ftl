@@ -70,6 +70,12 @@ help-posp-gateway-card-add-asn = 序列号，20 位十六进制
 help-posp-gateway-card-add-issuer = 发卡方，16 位十六进制
 help-posp-gateway-card-add-key-version = 密钥版本
 help-posp-gateway-card-add-funding = 充值所用账户，例如 bank:1
+help-posp-gateway-card-rekey = 声明某卡的密钥版本与登记时不同，并记入因此暂挂的记录
+    .examples =
+        posp-gateway card rekey 62170000001234567890 --issuer 5441504C494E4500 --key-version 2
+help-posp-gateway-card-rekey-asn = 序列号，20 位十六进制
+help-posp-gateway-card-rekey-issuer = 发卡方，16 位十六进制
+help-posp-gateway-card-rekey-key-version = 该卡的密钥版本
 help-posp-gateway-card-deny = 将卡列入或移出止付名单
     .examples =
         posp-gateway card deny 62170000001234567890 --issuer 5441504C494E4500
