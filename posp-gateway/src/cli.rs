@@ -163,6 +163,16 @@ pub(crate) enum Card {
         #[arg(long, value_name = "NUMBER")]
         counter: u16,
     },
+    Credit {
+        #[arg(value_name = "SERIAL")]
+        asn: String,
+        #[arg(long, value_name = "ISSUER")]
+        issuer: String,
+        #[arg(long, value_name = "NUMBER")]
+        counter: u16,
+        #[arg(long, value_name = "REFERENCE")]
+        reference: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -337,6 +347,7 @@ impl Command {
             Self::Card(Card::Rekey { .. }) => "card rekey",
             Self::Card(Card::Deny { .. }) => "card deny",
             Self::Card(Card::Release { .. }) => "card release",
+            Self::Card(Card::Credit { .. }) => "card credit",
             Self::Funding(Funding::Add { .. }) => "funding add",
             Self::Funding(Funding::Deposit { .. }) => "funding deposit",
             Self::Funding(Funding::Close { .. }) => "funding close",
@@ -395,6 +406,12 @@ impl Command {
             Self::Card(Card::Release { asn, issuer, counter }) => {
                 Operation::CardRelease { issuer: issuer.clone(), asn: asn.clone(), counter: *counter }
             }
+            Self::Card(Card::Credit { asn, issuer, counter, reference }) => Operation::CardCredit {
+                issuer: issuer.clone(),
+                asn: asn.clone(),
+                counter: *counter,
+                reference: reference.clone(),
+            },
             Self::Funding(Funding::Add { account, currency }) => {
                 Operation::FundingAdd { account: account.clone(), currency: currency.clone() }
             }

@@ -51,6 +51,11 @@ pub(crate) fn outcome(texts: &Texts, outcome: &Outcome) -> String {
             if let Some(counter) = card.open_counter {
                 let args = Args::new().with("open", card.open_loads).with("counter", counter);
                 let _ = write!(line, "\n{}", say("gateway-card-open-load", args));
+                if card.open_amounts.len() > 1 {
+                    let amounts: Vec<String> = card.open_amounts.iter().map(u64::to_string).collect();
+                    let args = Args::new().with("amounts", amounts.join(", "));
+                    let _ = write!(line, "\n{}", say("gateway-card-open-amounts", args));
+                }
             }
             line
         }
@@ -60,6 +65,13 @@ pub(crate) fn outcome(texts: &Texts, outcome: &Outcome) -> String {
                 .with("card", format!("{issuer}:{asn}"))
                 .with("counter", counter)
                 .with("amount", amount),
+        ),
+        Outcome::LoadCredited { issuer, asn, counter, reference } => say(
+            "gateway-load-credited",
+            Args::new()
+                .with("card", format!("{issuer}:{asn}"))
+                .with("counter", counter)
+                .with("reference", reference),
         ),
         Outcome::Alerts { alerts } if alerts.is_empty() => texts.say("gateway-no-alerts"),
         Outcome::Alerts { alerts } => {

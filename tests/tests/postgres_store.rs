@@ -394,13 +394,13 @@ fn other_schemas_are_refused_until_their_owner_brings_them_forward() {
     let server = Server::start(&[]);
     let empty = server.empty();
     let options = server.options(&empty, 1);
-    let older = |found| Some(StoreFault::Older { found, known: 1 });
+    let older = |found| Some(StoreFault::Older { found, known: 2 });
     assert_eq!(PostgresStore::open(options.clone()).err(), older(0));
     prepare(&server.address(OWNER, &empty), &options).unwrap();
     prepare(&server.address(OWNER, &empty), &options).expect("again does nothing");
     assert_eq!(PostgresStore::open(options.clone()).map(|_| ()), Ok(()));
-    server.sql(&empty, "UPDATE tapline.schema SET version = 2");
-    let newer = Some(StoreFault::Newer { found: 2, known: 1 });
+    server.sql(&empty, "UPDATE tapline.schema SET version = 3");
+    let newer = Some(StoreFault::Newer { found: 3, known: 2 });
     assert_eq!(PostgresStore::open(options.clone()).err(), newer);
     assert_eq!(prepare(&server.address(OWNER, &empty), &options).err(), newer);
 }
@@ -412,7 +412,9 @@ fn a_ledger_of_schema_1_opens_and_proves_itself() {
     let dump = include_str!("../../posp-gateway/backend/src/store/postgres/fixtures/schema-1.sql");
     let loaded = server.psql(OWNER, &database, dump);
     assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+    assert_eq!(server.sql(&database, "SELECT version FROM tapline.schema"), "1");
     prepare(&server.address(OWNER, &database), &server.options(&database, 1)).unwrap();
+    assert_eq!(server.sql(&database, "SELECT version FROM tapline.schema"), "2");
     let mut gateway = Gateway::open(&server, &database, 1);
     let report = gateway.audit();
     assert_eq!((report.exceptions.as_slice(), report.transactions), (&[][..], 2));

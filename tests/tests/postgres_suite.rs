@@ -13,6 +13,8 @@ use tests::postgres::Server;
 #[macro_use]
 #[path = "../../posp-gateway/backend/src/suite/every.rs"]
 mod every;
+#[path = "../../posp-gateway/backend/src/suite/candidates.rs"]
+mod candidates;
 #[path = "../../posp-gateway/backend/src/suite/cards.rs"]
 mod cards;
 #[path = "../../posp-gateway/backend/src/suite/chain.rs"]

@@ -155,13 +155,20 @@ fn about_card<S: Store>(working: &mut Working<'_, S>, desk: &Desk<'_>, request: 
         AdminRequest::ReleaseLoad { issuer, asn, counter } => {
             let id = CardId { issuer: *issuer, asn: *asn };
             let Some(mut card) = working.card(id)? else { return refused(AdminRefusal::NoCard) };
-            let Some(load) = cards::load::open(working, &card, *counter)? else {
-                return refused(AdminRefusal::NoLoad);
-            };
-            let hold = load.hold;
-            cards::load::release(working, desk, None, &mut card, load)?;
-            cards::alert(working, desk, AlertKind::LoadReleased, Some((*issuer, *asn)), None, Some(hold));
-            Ok(AdminAnswer::Done)
+            match cards::load::release(working, desk, &mut card, *counter)? {
+                Ok(()) => Ok(AdminAnswer::Done),
+                Err(why) => refused(why),
+            }
+        }
+        AdminRequest::CreditLoad { issuer, asn, counter, transaction } => {
+            let id = CardId { issuer: *issuer, asn: *asn };
+            let Some(issuer) = working.issuer(*issuer)? else { return refused(AdminRefusal::NoIssuer) };
+            let Some(mut card) = working.card(id)? else { return refused(AdminRefusal::NoCard) };
+            let of = (&issuer, &mut card);
+            match cards::load::credit(working, desk, of, *counter, *transaction)? {
+                Ok(()) => Ok(AdminAnswer::Done),
+                Err(why) => refused(why),
+            }
         }
         AdminRequest::ResolveUncertain { wait_ms } => {
             let open = open_records(working, |record| record.standing == RecordStanding::Uncertain)?;

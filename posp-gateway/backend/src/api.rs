@@ -13,6 +13,7 @@
 //! Sign-in, MACs, PIN blocks and PANs are the gateway's and the key module's (a PAN arrives as a keyed [`PayerToken`]); the backend
 //! calls the key module only for what is the issuer's: TACs and the MACs of a load.
 
+use crate::accounts::TransactionSeq;
 use crate::accounts::chart::{FundingKind, FundingNumber};
 use crate::store::StoreFault;
 use protocol::ids::{
@@ -478,7 +479,7 @@ pub enum AdminRequest {
         /// From now on.
         status: CardStatus,
     },
-    /// A person decides about a disputed load: release it (the card was never credited).
+    /// A person decides about loads that no card has decided: release them (the card was never credited).
     ReleaseLoad {
         /// Issuer.
         issuer: IssuerId,
@@ -486,6 +487,17 @@ pub enum AdminRequest {
         asn: Asn,
         /// Online counter of the load.
         counter: OnlineCounter,
+    },
+    /// A person decides about a load that no TAC has proved: the card was credited with this one, of those that were asked for at its counter.
+    CreditLoad {
+        /// Issuer.
+        issuer: IssuerId,
+        /// The card.
+        asn: Asn,
+        /// Online counter of the load.
+        counter: OnlineCounter,
+        /// The load's transaction.
+        transaction: TransactionSeq,
     },
     /// Uncertain offline debits that the card's chain excludes are closed; those that it confirms and that came long enough ago, by the
     /// store's clock, are paid by policy. At most a bounded number at once: asked until the count is 0, everything is decided.
@@ -515,6 +527,10 @@ pub enum AdminRequest {
         sam: SamTerminal,
     },
 }
+
+/// Most loads that a card may ask for at one online counter and that nobody has decided: more are refused (65). A card that asks so often and is never
+/// credited is a matter for a person.
+pub const LOADS_UNDECIDED_MAX: usize = 32;
 
 /// What a card may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -161,6 +161,11 @@ fn admin(request: &AdminRequest, keys: &mut Vec<Key>) {
         | AdminRequest::ReleaseLoad { issuer, asn, .. } => {
             keys.extend([Key::Issuer(*issuer), Key::Card(CardId { issuer: *issuer, asn: *asn })]);
         }
+        AdminRequest::CreditLoad { issuer, asn, counter, transaction } => {
+            let card = CardId { issuer: *issuer, asn: *asn };
+            keys.extend([Key::Issuer(*issuer), Key::Card(card), Key::Load(card, *counter)]);
+            keys.push(Key::Transaction(*transaction));
+        }
         AdminRequest::SetLimit(limit) => {
             keys.push(Key::Limit(limit.scope));
             match limit.scope {

@@ -4,7 +4,7 @@ use crate::accounts::chart::{Book, code};
 use crate::accounts::{AccountId, TransferCode, TransferKind};
 use crate::api::{CardReport, Query, Report, TerminalReport};
 use crate::audit;
-use crate::cards::load;
+use crate::cards::load::{self, Candidates};
 use crate::report::{BatchReport, LineKind, Statement, StatementLine};
 use crate::store::{BatchRecord, CardId, CommitNo, Key, Merchant, Record, Scan, Store, StoreFault, Working};
 use protocol::ids::{BatchNo, IssuerId, MerchantId, Stan, TerminalId};
@@ -129,12 +129,20 @@ fn card<S: Store>(store: &mut S, id: CardId) -> Result<Report, StoreFault> {
     let Some(Record::Card(card)) = store.get(&Key::Card(id))? else { return Ok(Report::Nothing) };
     let issuer = IssuerId(id.issuer.0);
     let Some(Record::Issuer(issuer)) = store.get(&Key::Issuer(issuer))? else { return Ok(Report::Nothing) };
-    let open = load::open_amount(store, &card)?;
+    let open = load::open(store, &card)?;
+    let mut held = 0u64;
+    for hold in open.iter().flat_map(Candidates::holds) {
+        if let Some(Record::Hold(hold)) = store.get(&Key::Hold(hold))? {
+            held = held.saturating_add(hold.amount.minor());
+        }
+    }
+    let amounts = open.as_ref().map(Candidates::amounts).unwrap_or_default();
     Ok(Report::Card(CardReport {
         status: card.status,
         loaded: card.loaded,
         spent: card.spent,
-        open_loads: open.map_or(0, |amount| amount.minor()),
+        open_loads: held,
+        open_amounts: amounts.iter().map(|amount| amount.minor()).collect(),
         open_counter: card.open_load,
         issuer: issuer.number,
         currency: issuer.currency,

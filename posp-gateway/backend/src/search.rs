@@ -6,11 +6,12 @@
 //! | reference (F37) | it *is* the number |
 //! | terminal, batch, trace | the identities of open batches, the index of closed ones |
 //! | authorisation code (F38) | it is the number's last six digits: one look-up for every million transactions of each gateway |
-//! | card and counter, SAM and sequence | the keys of loads, claims and records |
+//! | card and counter, SAM and sequence | the keys of loads, claims and records; of several loads at one counter all |
 //! | payer, account | the numbers of a gateway ascend in time: the span is found by halving, then gone through, at most [`SPAN_MAX`] of it |
 
 use crate::accounts::{AccountId, TransactionSeq};
 use crate::api::{Found, Identity, RecordReport, Report, Search, TransactionReport, transaction_of};
+use crate::cards::load;
 use crate::store::{
     CardId, GatewayNo, Key, OfflineRecord, Record, Scan, Store, StoreFault, Terminal, Transaction,
 };
@@ -39,7 +40,11 @@ pub(crate) fn find<S: Store>(store: &mut S, search: &Search, limit: u32) -> Resu
         Search::Load(issuer, asn, counter) => {
             let key = Key::Load(CardId { issuer: *issuer, asn: *asn }, *counter);
             match store.get(&key)? {
-                Some(Record::Load(load)) => one(store, Some(load.transaction))?,
+                Some(Record::Load(load)) => {
+                    let of = load::of_store(store, load)?;
+                    let transactions = of.all().iter().rev().map(|it| report(&it.transaction)).collect();
+                    Found { transactions, more: false }
+                }
                 _ => Found::default(),
             }
         }

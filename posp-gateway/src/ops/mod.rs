@@ -120,6 +120,17 @@ pub enum Operation {
         /// The load's online counter, as the card's report says it.
         counter: u16,
     },
+    /// Says which of several loads a card was credited with.
+    CardCredit {
+        /// 16 hexadecimal digits.
+        issuer: String,
+        /// 20 hexadecimal digits.
+        asn: String,
+        /// The loads' online counter, as the card's report says it.
+        counter: u16,
+        /// The retrieval reference of the one, as the transactions' report says it.
+        reference: String,
+    },
     /// Opens a cardholder's account.
     FundingAdd {
         /// `bank:17`.
@@ -285,6 +296,17 @@ pub enum Outcome {
         counter: u16,
         /// How much was held.
         amount: String,
+    },
+    /// A load is booked.
+    LoadCredited {
+        /// Issuer.
+        issuer: String,
+        /// Serial number.
+        asn: String,
+        /// The load's online counter.
+        counter: u16,
+        /// Its retrieval reference.
+        reference: String,
     },
     /// Done to so many.
     Counted {

@@ -10,7 +10,7 @@ use backend::accounts::AccountId;
 use backend::accounts::chart::{Book, FundingKind, FundingNumber};
 use backend::api::{
     AcquirerId, AdminAnswer, AdminRequest, CardStatus, Limit, LimitScope, PayerToken, Query, Report,
-    RetrievalReference, Search, TerminalReport,
+    RetrievalReference, Search, TerminalReport, transaction_of,
 };
 use backend::report::Statement;
 use backend::store::DenyVersion;
@@ -92,6 +92,9 @@ pub fn perform(operation: &Operation, context: &mut Context<'_>) -> Done {
             context.register("card", asn, AdminRequest::SetCardStatus { issuer, asn: id, status })
         }
         Operation::CardRelease { issuer, asn, counter } => context.release(issuer, asn, *counter),
+        Operation::CardCredit { issuer, asn, counter, reference } => {
+            context.credit((issuer, asn), *counter, reference)
+        }
         Operation::FundingAdd { account: name, currency: code } => {
             let ((kind, number), currency) = (account(name)?, currency(code)?);
             context.register("funding", name, AdminRequest::AddFunding { kind, number, currency })
@@ -340,6 +343,32 @@ impl Context<'_> {
                 asn: asn.to_owned(),
                 counter: counter.0,
                 amount: Amount::new(report.open_loads, report.currency).to_string(),
+            }),
+        }
+    }
+
+    /// Books one of several loads that a card asked for at one counter.
+    fn credit(&mut self, (issuer, asn): (&str, &str), counter: u16, reference: &str) -> Done {
+        let of = reference.as_bytes().try_into().ok().and_then(RetrievalReference::from_bytes);
+        let transaction =
+            of.and_then(transaction_of).ok_or_else(|| value("reference", reference, "12 characters"))?;
+        let (issuer_of, card) = (issuer_id(issuer)?, serial(asn)?);
+        let (number, counter) = (counter, OnlineCounter(counter));
+        match self.desk.admin(AdminRequest::CreditLoad {
+            issuer: issuer_of,
+            asn: card,
+            counter,
+            transaction,
+        })? {
+            AdminAnswer::Refused(why) => {
+                let refused = Failure::new(code::GATEWAY_REFUSED).with("what", "load");
+                Err(refused.with("name", format!("{asn}/{number}")).with("reason", why))
+            }
+            AdminAnswer::Done | AdminAnswer::Exists | AdminAnswer::Count(_) => Ok(Outcome::LoadCredited {
+                issuer: issuer.to_owned(),
+                asn: asn.to_owned(),
+                counter: number,
+                reference: reference.to_owned(),
             }),
         }
     }

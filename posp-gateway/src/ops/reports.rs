@@ -184,9 +184,12 @@ pub struct CardSummary {
     pub loaded: u64,
     /// Booked debits.
     pub spent: u64,
-    /// Loads that are neither confirmed nor released.
+    /// What is held for loads that are neither booked nor released.
     pub open_loads: u64,
-    /// Online counter of that load, as `card release` takes it.
+    /// The amounts of which the card may have been credited one.
+    #[serde(default)]
+    pub open_amounts: Vec<u64>,
+    /// Online counter of those loads, as `card release` and `card credit` take it.
     pub open_counter: Option<u16>,
     /// What should be on it: posted loads less booked debits.
     pub expected: i64,
@@ -211,6 +214,7 @@ impl CardSummary {
             loaded,
             spent,
             open_loads,
+            open_amounts: report.open_amounts.clone(),
             open_counter: report.open_counter.map(|counter| counter.0),
             expected: i64::try_from(report.expected).unwrap_or(i64::MAX),
             newest: report.newest.map(|(counter, balance)| (counter.0, balance.0)),
@@ -266,6 +270,8 @@ const fn alert_kind(kind: AlertKind) -> &'static str {
         AlertKind::DenyLifted => "deny-lifted",
         AlertKind::LoadReleased => "load-released",
         AlertKind::OtherKeys => "other-keys",
+        AlertKind::LoadContested => "load-contested",
+        AlertKind::LoadCredited => "load-credited",
     }
 }
 

@@ -12,7 +12,7 @@ use super::books::Books;
 use super::violation::Violation;
 use backend::api::{AnswerBody, Identity, transaction_of};
 use backend::report::BatchState;
-use backend::store::{RecordStanding, Transaction, TransactionKind, TransactionState};
+use backend::store::{Load, RecordStanding, Transaction, TransactionKind, TransactionState};
 use protocol::ids::{BatchNo, MerchantId, Stan, TerminalId};
 use protocol::iso8583::f58::{LoadAnswer, RecordAnswer, RecordAnswers};
 use protocol::iso8583::frame::split;
@@ -163,7 +163,8 @@ fn reversed(answer: &Sent, row: &Transaction, books: &Books) -> Option<String> {
 
 /// A load that the card proved: its reversal came too late, and moved nothing.
 fn is_posted_load(row: &Transaction, books: &Books) -> bool {
-    row.kind == TransactionKind::Load && books.loads.iter().any(|load| load.transaction == row.seq)
+    let booked = |load: &Load| row.load == Some((load.card, load.counter)) && load.state.is_booked();
+    row.kind == TransactionKind::Load && books.loads.iter().any(booked)
 }
 
 fn records_kept(records: &RecordAnswers, row: &Transaction, books: &Books) -> Option<String> {

@@ -177,7 +177,7 @@ pub struct TerminalReport {
 }
 
 /// A card as the backend believes it to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CardReport {
     /// What it may do.
     pub status: CardStatus,
@@ -185,8 +185,10 @@ pub struct CardReport {
     pub loaded: u64,
     /// Booked debits in minor units.
     pub spent: u64,
-    /// Loads released to the card and neither confirmed nor released, in minor units.
+    /// What is held for loads that are neither booked nor released, in minor units.
     pub open_loads: u64,
+    /// The amounts of which the card may have been credited one, in minor units, ascending.
+    pub open_amounts: Vec<u64>,
     /// Online counter of that load, as an operator names it to release it.
     pub open_counter: Option<OnlineCounter>,
     /// Its issuer's number.
@@ -261,6 +263,10 @@ pub enum AlertKind {
     LoadReleased,
     /// A right TAC or MAC1, under keys of another version than the card's.
     OtherKeys,
+    /// Several loads were asked for at one counter of a card, and nobody but their proof, or a person, can tell which of them it was credited with.
+    LoadContested,
+    /// An operator said which of several loads a card was credited with.
+    LoadCredited,
 }
 
 impl AlertKind {
@@ -286,7 +292,9 @@ impl AlertKind {
             Self::Denied => 16,
             Self::DenyLifted => 17,
             Self::LoadReleased => 18,
+            Self::LoadContested => 19,
             Self::OtherKeys => 20,
+            Self::LoadCredited => 21,
         }
     }
 
@@ -312,7 +320,9 @@ impl AlertKind {
             16 => Some(Self::Denied),
             17 => Some(Self::DenyLifted),
             18 => Some(Self::LoadReleased),
+            19 => Some(Self::LoadContested),
             20 => Some(Self::OtherKeys),
+            21 => Some(Self::LoadCredited),
             _ => None,
         }
     }

@@ -24,6 +24,9 @@ pub enum AdminRefusal {
     /// No such load, or it is not in a state to be released.
     #[error("no such load awaits a decision")]
     NoLoad,
+    /// The card has shown that it was credited: its loads cannot be released any more.
+    #[error("the card's counter shows that it was credited with one of these: say with which")]
+    LoadCredited,
     /// No such record, or it is not open.
     #[error("no such uncertain record is open")]
     NoOpenRecord,

@@ -6,8 +6,10 @@
 
 use super::found;
 use super::pages::Pages;
+use crate::accounts::{AccountId, HoldState};
+use crate::cards::load;
 use crate::report::{AuditException, AuditReport};
-use crate::store::{Card, CardId, Key, Kind, LoadState, Record, RecordStanding, Store, StoreFault};
+use crate::store::{Card, CardId, Key, Kind, Load, LoadState, Record, RecordStanding, Store, StoreFault};
 use protocol::ids::{OfflineCounter, SamTerminal, TermSeq};
 use protocol::iso8583::f58::TransactionRecord;
 use std::collections::BTreeSet;
@@ -78,14 +80,17 @@ fn prove<S: Store>(
 ) -> Result<(), StoreFault> {
     orphans(store, report, reading, Some(card.id))?;
     let (mut loads, mut posted) = (Vec::new(), 0u64);
+    // A load that is still open may have been credited, and so may the card's balance show any one of those that were asked for at its counter.
+    let mut open = Vec::new();
     let own = |record: &Record| matches!(record, Record::Load(load) if load.card == card.id);
     while let Some(Record::Load(load)) = reading.loads.next_if(store, own)? {
-        if load.state == LoadState::Posted {
-            posted = posted.saturating_add(load.amount.minor());
-        }
-        // A load that is still open may have been credited: the card's balance may show it.
-        if load.state != LoadState::Released {
-            loads.push(load.amount.minor());
+        match load.state {
+            LoadState::Posted | LoadState::Presumed => {
+                posted = posted.saturating_add(load.amount.minor());
+                loads.push(load.amount.minor());
+            }
+            LoadState::Consented | LoadState::Disputed => open.extend(candidates(store, report, load)?),
+            LoadState::Released => {}
         }
     }
     let debits = debits(store, report, card, reading)?;
@@ -95,11 +100,41 @@ fn prove<S: Store>(
         let (kept, derived) = ((card.loaded, card.spent), (posted, spent));
         found(report, AuditException::CardTotals { issuer, asn, kept, derived });
     }
-    for Unexplained { counter, before, after_previous } in unexplained(&loads, &debits) {
-        let loads = sum(loads.iter().copied());
+    let with = |open: u64| [loads.as_slice(), &[open]].concat();
+    let mut least = (loads.clone(), unexplained(&loads, &debits));
+    for loads in open.into_iter().map(with) {
+        let found = unexplained(&loads, &debits);
+        if found.len() <= least.1.len() {
+            least = (loads, found);
+        }
+    }
+    let loads = sum(least.0.into_iter());
+    for Unexplained { counter, before, after_previous } in least.1 {
         found(report, AuditException::Conservation { issuer, asn, counter, before, after_previous, loads });
     }
     Ok(())
+}
+
+/// The amounts of which an open load's card may have been credited one. For each of them its payer's money is held.
+fn candidates<S: Store>(store: &mut S, report: &mut AuditReport, load: Load) -> Result<Vec<u64>, StoreFault> {
+    let of = load::of_store(store, load)?;
+    let mut held = Vec::new();
+    for hold in of.holds() {
+        if let Some(Record::Hold(hold)) = store.get(&Key::Hold(hold))?
+            && hold.state == HoldState::Open
+        {
+            held.push((hold.debit, hold.amount.minor()));
+        }
+    }
+    for candidate in of.undecided() {
+        let is_held = |(payer, minor): &(AccountId, u64)| {
+            *payer == candidate.payer && *minor >= candidate.amount.minor()
+        };
+        if !held.iter().any(is_held) {
+            found(report, AuditException::TransactionState(candidate.seq()));
+        }
+    }
+    Ok(of.amounts().iter().map(|amount| amount.minor()).collect())
 }
 
 /// The card's debits in the order of their counters: proved ones, and those that policy paid.

@@ -1,24 +1,35 @@
 //! Loads: the issuer's consent, and what became of it (`posp.md` section 6, `purse.md` section 6).
 //!
 //! MAC2 leaves only after the hold is durable, and from then on the card decides: its TAC posts the hold at any later time, and so does a load request
-//! whose MAC1 is right and shows a higher online counter; a load request that shows the same counter releases it, or a person. A reversal only
-//! makes it `disputed`: the terminal's word alone never frees the money.
+//! whose MAC1 is right and shows a higher online counter, if it leaves no doubt about the money. A reversal only makes a load `disputed`: the
+//! terminal's word alone never frees the money.
 //!
-//! A card has at most one load that is neither posted nor released, because every load request decides the one before. A request does not say when
-//! the card made it: one that was kept back can release a load that the card was credited. Its TAC puts that right ([`displaced`]); without it the
-//! card has more than the books loaded onto it, which bars its next load and is an alert at its next payment.
+//! A card has at most one counter with loads that are neither posted nor released. A request does not say when the card made it, so one that
+//! shows this counter releases nothing: it joins the ones before, and whichever of them the card was credited with, its money is held
+//! ([`candidates`], decision 20). What becomes of them is in [`decided`].
+
+mod candidates;
+mod decided;
+
+pub(crate) use candidates::Candidates;
 
 use super::{alert, key_of, proves_with, tac_terms};
 use crate::accounts::chart::{Book, code};
-use crate::accounts::{Order, TransactionSeq};
-use crate::api::{AlertKind, AnswerBody, CardStatus, LoadSource, Original};
+use crate::accounts::rules;
+use crate::accounts::{
+    AccountId, NewTransfer, Order, Reference, TransactionSeq, TransferCode, TransferRejection, TransferSeq,
+};
+use crate::api::{
+    AdminRefusal, AlertKind, AnswerBody, CardStatus, LOADS_UNDECIDED_MAX, LoadSource, Original,
+};
 use crate::engine::Desk;
 use crate::store::{
     BatchRecord, Card, CardId, Issuer, Load, LoadState, Record, Store, StoreFault, Transaction,
     TransactionKind, TransactionState, Working,
 };
 use crate::transactions::limits::{self, Admission};
-use crate::transactions::{Decision, Desked, Event, Reversed, code_of, original, step, take_off, transfer};
+use crate::transactions::{Decision, Desked, Event, Reversed, code_of, original, transfer};
+use candidates::Held;
 use keys::{KeyError, TacCheck, TacVerdict};
 use protocol::ids::OnlineCounter;
 use protocol::iso8583::f58::{CardCounter, LoadRequest, RecordAnswer, RecordState, TransactionRecord};
@@ -46,9 +57,10 @@ pub(crate) fn load<S: Store>(
     };
     let amount = request.amount.in_currency(issuer.currency);
     let refused = |code| Decision { amount: Some(amount), ..Decision::declined(kind, code) };
-    if let Err(code) = counter_says(working, desk, desked, (&issuer, &mut card), request)? {
-        return Ok(refused(code));
-    }
+    let joined = match counter_says(working, desk, desked, (&issuer, &mut card), request)? {
+        Ok(joined) => joined,
+        Err(code) => return Ok(refused(code)),
+    };
     let about = Some((card.id.issuer, card.id.asn));
     let highest = card.loaded.saturating_sub(card.spent);
     if u64::from(request.balance.0) > highest {
@@ -66,15 +78,29 @@ pub(crate) fn load<S: Store>(
         (LoadSource::Linked, Some(funding)) => funding,
         _ => Book::MerchantPayable(desked.merchant.number).id(issuer.currency),
     };
+    let undecided = joined.as_ref().map_or(0, |of| of.undecided().count());
+    if undecided >= LOADS_UNDECIDED_MAX {
+        return Ok(refused(ResponseCode::FREQUENCY));
+    }
+    let held = match &joined {
+        Some(of) => of.held(working)?,
+        None => Vec::new(),
+    };
+    let held = held.into_iter().find(|held| held.newest.payer == payer);
+    let most = held
+        .as_ref()
+        .map_or(amount, |held| if held.amount.minor() > amount.minor() { held.amount } else { amount });
     let admission = match source {
-        LoadSource::Linked => match limits::admit_payer(working, desk, payer, desked.seq, amount)? {
-            Ok(admission) => admission,
-            Err(code) => return Ok(Decision { payer: Some(payer), ..refused(code) }),
-        },
+        LoadSource::Linked => {
+            let before = held.as_ref().map(|held| (&held.newest.transaction, held.amount));
+            match limits::admit_candidate(working, desk, (payer, desked.seq), (amount, most), before)? {
+                Ok(admission) => admission,
+                Err(code) => return Ok(Decision { payer: Some(payer), ..refused(code) }),
+            }
+        }
         LoadSource::Cash | LoadSource::Refund => Admission::default(),
     };
     let float = Book::PurseFloat(issuer.number).id(issuer.currency);
-    let order = Order::Hold { debit: payer, credit: float, amount, expires: None };
     let why = match source {
         LoadSource::Linked => code::LOAD,
         LoadSource::Cash => code::CASH_LOAD,
@@ -86,11 +112,15 @@ pub(crate) fn load<S: Store>(
         Ok(mac2) => mac2,
         Err(_) => return Ok(refused(ResponseCode::ISSUER_OUT)),
     };
-    let hold = match transfer(working, desk, desked.seq, order, why)? {
+    let hold = match hold(working, desk, desked.seq, ((payer, float), most, why), held.as_ref())? {
         Ok(hold) => hold,
         Err(rejection) => return Ok(Decision { payer: Some(payer), ..refused(code_of(rejection)) }),
     };
     admission.count(working);
+    if undecided.saturating_add(1) == LOADS_UNDECIDED_MAX {
+        alert(working, desk, AlertKind::LoadContested, about, None, Some(hold));
+    }
+    let open = joined.as_ref().filter(|of| of.undecided().next().is_some());
     working.put(Record::Load(Load {
         card: card.id,
         counter: request.counter,
@@ -99,7 +129,7 @@ pub(crate) fn load<S: Store>(
         payer,
         amount,
         sam: request.terminal,
-        balance_old: request.balance,
+        balance_old: open.map_or(request.balance, |of| of.load.balance_old.max(request.balance)),
         moment: desk.moment,
         state: LoadState::Consented,
     }));
@@ -109,6 +139,7 @@ pub(crate) fn load<S: Store>(
     Ok(Decision {
         event: Event::Authorise,
         amount: Some(amount),
+        original: joined.as_ref().map(|of| of.load.transaction),
         payer: Some(payer),
         payee: Some(float),
         load: Some((card.id, request.counter)),
@@ -116,6 +147,34 @@ pub(crate) fn load<S: Store>(
         body: AnswerBody::Load { algorithm: request.algorithm, mac2 },
         ..Decision::done(kind)
     })
+}
+
+/// Holds `most` for a payer: what is held already, or so much in its place. Both or none: if the payer lacks the difference, what was held stays so.
+fn hold<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    seq: TransactionSeq,
+    ((debit, credit), most, why): ((AccountId, AccountId), Amount, TransferCode),
+    held: Option<&Held<'_>>,
+) -> Result<Result<TransferSeq, TransferRejection>, StoreFault> {
+    let order = Order::Hold { debit, credit, amount: most, expires: None };
+    let Some(held) = held else { return transfer(working, desk, seq, order, why) };
+    if held.amount == most {
+        return Ok(Ok(held.hold));
+    }
+    let step = |order, linked| NewTransfer {
+        reference: Reference(u128::from(seq.0)),
+        order,
+        code: why,
+        transaction: Some(seq),
+        linked,
+    };
+    let steps = [step(Order::VoidHold { of: held.hold }, true), step(order, false)];
+    let verdicts = rules::create_transfers(working, &steps, desk.now)?;
+    match verdicts.as_slice() {
+        [_, verdict] => Ok(*verdict),
+        _ => Err(StoreFault::Damaged { what: "two transfers have not two verdicts" }),
+    }
 }
 
 const fn host_terms(request: &LoadRequest) -> HostTerms {
@@ -164,117 +223,62 @@ fn admitted<S: Store>(
     }
 }
 
-/// What the counter under a right MAC1 says: about the open load, and about the card.
+/// What the counter under a right MAC1 says: about the open load, and about the card. Returns the candidates that the request joins.
 fn counter_says<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
     desked: &mut Desked<'_>,
     (issuer, card): (&Issuer, &mut Card),
     request: &LoadRequest,
-) -> Result<Result<(), ResponseCode>, StoreFault> {
+) -> Result<Result<Option<Candidates>, ResponseCode>, StoreFault> {
     let shown = request.counter;
+    let about = Some((card.id.issuer, card.id.asn));
     if shown < card.next_online || card.open_load.is_some_and(|open| shown < open) {
-        let about = Some((card.id.issuer, card.id.asn));
         alert(working, desk, AlertKind::Rollback, about, None, None);
         return Ok(Err(ResponseCode::RESTRICTED));
     }
-    if let Some(open) = card.open_load {
-        let missing = StoreFault::Damaged { what: "a card's open load is missing" };
-        let load = working.load(card.id, open)?.ok_or(missing)?;
-        if shown > open {
-            post(working, desk, card, load)?;
-        } else {
-            release(working, desk, Some(&mut desked.batch), card, load)?;
-        }
-    } else if let Some(before) = shown.0.checked_sub(1).map(OnlineCounter) {
-        // A person released it, and the card was credited all the same: only its credit moves the counter on.
-        if let Some(load) = working.load(card.id, before)?.filter(|load| load.state == LoadState::Released) {
-            late(working, desk, issuer, card, load)?;
+    // At this counter: what it joins. Before it: a load that is open, or that a person released and the card was credited with all the same.
+    let here = of_counter(working, card, shown)?;
+    let before = match (card.open_load, shown.0.checked_sub(1).map(OnlineCounter)) {
+        (Some(open), _) if open < shown => of_counter(working, card, open)?,
+        (None, Some(before)) => of_counter(working, card, before)?,
+        _ => None,
+    };
+    if let Some(of) = before {
+        let Some(credited) = of.credited(shown, request.balance) else {
+            // Only their TAC, or a person, can tell which it was. The money stays held.
+            if card.next_online < shown {
+                alert(working, desk, AlertKind::LoadContested, about, None, Some(of.load.hold));
+            }
+            card.next_online = card.next_online.max(shown);
+            working.put(Record::Card(*card));
+            return Ok(Err(ResponseCode::ISSUER_OUT));
+        };
+        let state = if of.all().len() == 1 { LoadState::Posted } else { LoadState::Presumed };
+        match of.load.state {
+            LoadState::Consented | LoadState::Disputed => {
+                decided::post(working, desk, Some(&mut desked.batch), card, &of, (credited, state))?;
+            }
+            _ => decided::late(working, desk, issuer, card, &of, (credited, state))?,
         }
     }
     card.next_online = card.next_online.max(shown);
     working.put(Record::Card(*card));
-    Ok(Ok(()))
+    Ok(Ok(here))
 }
 
-/// The card was credited: the hold is posted.
-fn post<S: Store>(
+/// The candidates at a counter, if they are open or were released.
+fn of_counter<S: Store>(
     working: &mut Working<'_, S>,
-    desk: &Desk<'_>,
-    card: &mut Card,
-    load: Load,
-) -> Result<(), StoreFault> {
-    let order = Order::PostHold { of: load.hold, amount: None };
-    if transfer(working, desk, load.transaction, order, code::LOAD)?.is_err() {
-        return Err(StoreFault::Damaged { what: "an open load's hold is not open" });
+    card: &Card,
+    counter: OnlineCounter,
+) -> Result<Option<Candidates>, StoreFault> {
+    let missing = StoreFault::Damaged { what: "a card's open load is missing" };
+    match working.load(card.id, counter)? {
+        Some(load) if !load.state.is_booked() => Candidates::of(working, load).map(Some),
+        None if card.open_load == Some(counter) => Err(missing),
+        _ => Ok(None),
     }
-    credited(working, card, load)?;
-    happened(working, load.transaction, Event::Complete).map(|_| ())
-}
-
-/// What follows from the card's credit, however it was booked.
-fn credited<S: Store>(working: &mut Working<'_, S>, card: &mut Card, load: Load) -> Result<(), StoreFault> {
-    working.put(Record::Load(Load { state: LoadState::Posted, ..load }));
-    if card.open_load == Some(load.counter) {
-        card.open_load = None;
-    }
-    card.loaded = card.loaded.saturating_add(load.amount.minor());
-    let next = load.counter.next().unwrap_or(load.counter);
-    card.next_online = card.next_online.max(next);
-    working.put(Record::Card(*card));
-    Ok(())
-}
-
-/// The card was not credited: the money is free again, and the load no longer counts in its batch. `current` is the batch that
-/// the present request works on.
-pub(crate) fn release<S: Store>(
-    working: &mut Working<'_, S>,
-    desk: &Desk<'_>,
-    current: Option<&mut BatchRecord>,
-    card: &mut Card,
-    load: Load,
-) -> Result<(), StoreFault> {
-    if load.state == LoadState::Consented {
-        uncount(working, current, &load)?;
-    }
-    let order = Order::VoidHold { of: load.hold };
-    if transfer(working, desk, load.transaction, order, code::LOAD)?.is_err() {
-        return Err(StoreFault::Damaged { what: "an open load's hold is not open" });
-    }
-    working.put(Record::Load(Load { state: LoadState::Released, ..load }));
-    card.open_load = None;
-    working.put(Record::Card(*card));
-    let released = happened(working, load.transaction, Event::Reverse)?;
-    limits::give_back(working, &released)
-}
-
-/// Takes a load off its batch's totals. Its reversal, if there was one, has done so before.
-fn uncount<S: Store>(
-    working: &mut Working<'_, S>,
-    current: Option<&mut BatchRecord>,
-    load: &Load,
-) -> Result<(), StoreFault> {
-    let missing = StoreFault::Damaged { what: "a load's transaction is missing" };
-    let transaction = working.transaction(load.transaction)?.ok_or(missing)?;
-    let of = (transaction.identity.terminal, transaction.identity.batch);
-    match current {
-        Some(batch) if (batch.terminal, batch.number) == of => {
-            batch.host.loads = batch.host.loads.minus(load.amount.minor());
-            Ok(())
-        }
-        _ => take_off(working, &transaction),
-    }
-}
-
-fn happened<S: Store>(
-    working: &mut Working<'_, S>,
-    seq: TransactionSeq,
-    event: Event,
-) -> Result<Transaction, StoreFault> {
-    let missing = StoreFault::Damaged { what: "a load's transaction is missing" };
-    let transaction = step(&working.transaction(seq)?.ok_or(missing)?, event)?;
-    working.put(Record::Transaction(Box::new(transaction.clone())));
-    Ok(transaction)
 }
 
 /// 0400 of a load whose consent has left: answered 00, and the card decides (`posp.md` section 6).
@@ -285,26 +289,26 @@ pub(crate) fn reverse<S: Store>(
 ) -> Result<Reversed, StoreFault> {
     let missing = StoreFault::Damaged { what: "a load's record is missing" };
     let (card, counter) = original.load.ok_or(missing.clone())?;
-    // A later load at the same counter has taken this one's place: it was released long ago.
-    let Some(load) = working.load(card, counter)?.filter(|load| load.transaction == original.seq) else {
-        return Ok(Ok(None));
-    };
-    match load.state {
-        LoadState::Consented if bites(Tooth::VoidAfterMac2) => {
-            let mut holder = working.card(card)?.ok_or(missing)?;
-            release(working, desk, None, &mut holder, load)?;
-            Ok(Ok(None))
-        }
-        LoadState::Consented => {
-            working.put(Record::Load(Load { state: LoadState::Disputed, ..load }));
+    match original.state {
+        TransactionState::Authorised => {
+            let load = working.load(card, counter)?.ok_or(missing.clone())?;
+            if bites(Tooth::VoidAfterMac2) {
+                let mut holder = working.card(card)?.ok_or(missing)?;
+                let of = Candidates::of(working, load)?;
+                decided::release(working, desk, None, &mut holder, &of)?;
+                return Ok(Ok(None));
+            }
+            if load.transaction == original.seq {
+                working.put(Record::Load(Load { state: LoadState::Disputed, ..load }));
+            }
             Ok(Ok(Some(Event::Dispute)))
         }
-        LoadState::Posted => {
+        TransactionState::Completed => {
             let about = Some((card.issuer, card.asn));
             alert(working, desk, AlertKind::ReversalAfterConfirm, about, None, original.transfer);
             Ok(Ok(None))
         }
-        LoadState::Disputed | LoadState::Released => Ok(Ok(None)),
+        _ => Ok(Ok(None)),
     }
 }
 
@@ -320,24 +324,24 @@ pub(crate) fn confirm<S: Store>(
     let named = original(working, &desked.request.identity, of)?;
     let (code, load) = confirmed(working, desk, record, named.as_ref(), Some(&mut desked.batch))?;
     let decision = if code.is_approved() { Decision::done(kind) } else { Decision::declined(kind, code) };
-    let Some(load) = load else { return Ok(decision) };
-    Ok(Decision {
-        amount: Some(load.amount),
-        original: Some(load.transaction),
-        load: Some((load.card, load.counter)),
-        ..decision
-    })
+    let Some((load, amount)) = load else { return Ok(decision) };
+    let card = CardId { issuer: record.issuer, asn: record.asn };
+    let about = match record.counter {
+        CardCounter::Online(counter) => Some((card, counter)),
+        CardCounter::Offline(_) => None,
+    };
+    Ok(Decision { amount: Some(amount), original: Some(load), load: about, ..decision })
 }
 
-/// Books what a load's record says. Returns field 39 (or the code of F58 `RS`) and the load it was about. `named` is the transaction that the message
-/// names, `current` the batch that it works on.
+/// Books what a load's record says. Returns field 39 (or the code of F58 `RS`), and the load that it was about with its amount. `named` is the
+/// transaction that the message names, `current` the batch that it works on.
 pub(crate) fn confirmed<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
     record: &TransactionRecord,
     named: Option<&Transaction>,
     current: Option<&mut BatchRecord>,
-) -> Result<(ResponseCode, Option<Load>), StoreFault> {
+) -> Result<(ResponseCode, Option<(TransactionSeq, Amount)>), StoreFault> {
     let (CardCounter::Online(counter), TransactionType::Load) = (record.counter, record.kind) else {
         return Ok((ResponseCode::INVALID, None));
     };
@@ -346,119 +350,120 @@ pub(crate) fn confirmed<S: Store>(
         return Ok((ResponseCode::CARD_NUMBER, None));
     };
     let Some(load) = working.load(id, counter)? else { return Ok((ResponseCode::NOT_FOUND, None)) };
+    let newest = Some((load.transaction, load.amount));
     let without_tac = record.tac.is_zero();
     if without_tac && matches!(record.state, RecordState::Uncertain | RecordState::Void) {
         // Nobody's money moves on the terminal's word: the card's next load request, its TAC or a person decides.
-        return Ok((ResponseCode::APPROVED, Some(load)));
+        return Ok((ResponseCode::APPROVED, newest));
     }
     let terms = tac_terms(record);
     let key = key_of(&issuer, &record.asn, record.key_version, record.algorithm);
     let check = TacCheck { key, terms: &terms, tac: &record.tac };
     let right = desk.keys.verify_tacs(&[check]) == [TacVerdict::Valid];
     let valid = right && proves_with(&card, record.key_version);
-    let balance = load.balance_old.checked_add(record.amount);
-    let same = record.amount.in_currency(issuer.currency) == load.amount
-        && record.terminal == load.sam
-        && record.moment == load.moment
-        && balance == Some(record.balance_after);
-    if valid
-        && !same
-        && load.state != LoadState::Posted
-        && let Some(displaced) = named.and_then(|named| displaced(named, &load, record))
-    {
-        if load.state != LoadState::Released {
-            release(working, desk, current, &mut card, load)?;
-        }
-        late(working, desk, &issuer, &mut card, displaced)?;
-        return Ok((ResponseCode::APPROVED, Some(displaced)));
-    }
-    if !(valid && same) {
+    let of = Candidates::of(working, load)?.with_named(named);
+    let place = working.sam(record.terminal)?.and_then(|sam| sam.at(record.moment));
+    let terminal = place.map(|(terminal, _)| terminal);
+    let proved = of.proved_by(record, terminal, named.map(|named| named.seq)).filter(|_| valid);
+    // Two proofs of one counter are of two cards: nothing is booked on the second.
+    let proved = proved.filter(|it| load.state != LoadState::Posted || it.seq() == load.transaction);
+    let Some(proved) = proved else {
         let about = Some((id.issuer, id.asn));
         let why = if right && !valid { AlertKind::OtherKeys } else { AlertKind::WrongTac };
         alert(working, desk, why, about, None, None);
-        return Ok((RecordAnswer::TAC_WRONG, Some(load)));
-    }
+        return Ok((RecordAnswer::TAC_WRONG, newest));
+    };
     match load.state {
         LoadState::Posted => {}
-        LoadState::Consented | LoadState::Disputed => post(working, desk, &mut card, load)?,
-        LoadState::Released => late(working, desk, &issuer, &mut card, load)?,
+        LoadState::Presumed => {
+            decided::prove(working, desk, current, (&issuer, &mut card), &of, proved)?;
+        }
+        LoadState::Consented | LoadState::Disputed if proved.is_undecided() => {
+            decided::post(working, desk, current, &mut card, &of, (proved, LoadState::Posted))?;
+        }
+        LoadState::Consented | LoadState::Disputed => {
+            // A person had released it, and the card has asked again since.
+            decided::release(working, desk, current, &mut card, &of)?;
+            decided::late(working, desk, &issuer, &mut card, &of, (proved, LoadState::Posted))?;
+        }
+        LoadState::Released => {
+            decided::late(working, desk, &issuer, &mut card, &of, (proved, LoadState::Posted))?;
+        }
     }
-    Ok((ResponseCode::APPROVED, Some(load)))
+    Ok((ResponseCode::APPROVED, Some((proved.seq(), proved.amount))))
 }
 
-/// The load that a record proves, though a later request at its counter has taken its place: a request says nothing of when the card made it, so one
-/// that was kept back, or was long under way, looks as if the card had never been credited. The card's TAC over the issuer's own consent says that
-/// it was, and that the later one was not.
-fn displaced(named: &Transaction, by: &Load, record: &TransactionRecord) -> Option<Load> {
-    let (card, counter) = named.load?;
-    let amount = named.amount?;
-    let is_displaced = (card, counter) == (by.card, by.counter)
-        && named.seq != by.transaction
-        && named.state == TransactionState::Reversed
-        && amount.minor() == u64::from(record.amount.0)
-        && named.moment == record.moment;
-    is_displaced.then_some(Load {
-        card,
-        counter,
-        transaction: named.seq,
-        hold: named.transfer?,
-        payer: named.payer?,
-        amount,
-        sam: record.terminal,
-        balance_old: record.balance_after.checked_sub(record.amount)?,
-        moment: record.moment,
-        state: LoadState::Released,
-    })
-}
-
-/// The card was credited after all, though the hold was released: the payer pays if the money is still there, else the issuer.
-fn late<S: Store>(
+/// A person's word on the open load of a card: it was not credited with any. Not if the card itself has shown that it was.
+pub(crate) fn release<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
-    issuer: &Issuer,
     card: &mut Card,
-    load: Load,
-) -> Result<(), StoreFault> {
-    let about = Some((card.id.issuer, card.id.asn));
-    let float = Book::PurseFloat(issuer.number).id(issuer.currency);
-    let from = |debit| Order::Post { debit, credit: float, amount: load.amount };
-    let transaction = happened(working, load.transaction, Event::Prove)?;
-    let booked = match transfer(working, desk, load.transaction, from(load.payer), code::LATE_LOAD)? {
-        Ok(booked) => {
-            limits::count_again(working, &transaction)?;
-            alert(working, desk, AlertKind::LateLoad, about, None, Some(booked));
-            booked
-        }
-        Err(_) => {
-            let loss = Book::IssuerLoss(issuer.number).id(issuer.currency);
-            let lacks = StoreFault::Damaged { what: "the issuer's loss account is missing" };
-            let booked =
-                transfer(working, desk, load.transaction, from(loss), code::LATE_LOAD)?.map_err(|_| lacks)?;
-            alert(working, desk, AlertKind::LoadLoss, about, None, Some(booked));
-            booked
-        }
+    counter: OnlineCounter,
+) -> Result<Result<(), AdminRefusal>, StoreFault> {
+    let of = match of_counter(working, card, counter)? {
+        Some(of) if card.open_load == Some(counter) => of,
+        _ => return Ok(Err(AdminRefusal::NoLoad)),
     };
-    tracing::warn!(transfer = booked.0, "a load was confirmed after its hold had been released");
-    credited(working, card, load)
+    if card.next_online > counter {
+        return Ok(Err(AdminRefusal::LoadCredited));
+    }
+    let hold = decided::release(working, desk, None, card, &of)?;
+    let about = Some((card.id.issuer, card.id.asn));
+    alert(working, desk, AlertKind::LoadReleased, about, None, Some(hold));
+    Ok(Ok(()))
 }
 
-/// The counter of a card's open load, for a person's decision.
-pub(crate) fn open<S: Store>(
+/// A person's word on a load that no TAC has decided: this consent is the one that the card was credited with.
+pub(crate) fn credit<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    (issuer, card): (&Issuer, &mut Card),
+    counter: OnlineCounter,
+    transaction: TransactionSeq,
+) -> Result<Result<(), AdminRefusal>, StoreFault> {
+    let Some(of) = of_counter(working, card, counter)? else { return Ok(Err(AdminRefusal::NoLoad)) };
+    let Some(named) = of.all().iter().find(|it| it.seq() == transaction) else {
+        return Ok(Err(AdminRefusal::NoLoad));
+    };
+    let by_person = (named, LoadState::Presumed);
+    if named.is_undecided() {
+        decided::post(working, desk, None, card, &of, by_person)?;
+    } else {
+        if card.open_load == Some(counter) {
+            decided::release(working, desk, None, card, &of)?;
+        }
+        decided::late(working, desk, issuer, card, &of, by_person)?;
+    }
+    let about = Some((card.id.issuer, card.id.asn));
+    alert(working, desk, AlertKind::LoadCredited, about, None, Some(named.hold));
+    Ok(Ok(()))
+}
+
+/// The most that a card may have been credited with and nobody knows yet.
+pub(crate) fn most<S: Store>(
     working: &mut Working<'_, S>,
     card: &Card,
-    counter: OnlineCounter,
-) -> Result<Option<Load>, StoreFault> {
-    if card.open_load != Some(counter) {
-        return Ok(None);
-    }
-    working.load(card.id, counter)
+) -> Result<Option<Amount>, StoreFault> {
+    let Some(counter) = card.open_load else { return Ok(None) };
+    let of = of_counter(working, card, counter)?;
+    Ok(of.and_then(|of| of.amounts().last().copied()))
 }
 
-/// The sum of a load, if it is still open.
-pub(crate) fn open_amount<S: Store>(store: &mut S, card: &Card) -> Result<Option<Amount>, StoreFault> {
+/// The candidates at the counter of a card's open load.
+pub(crate) fn open<S: Store>(store: &mut S, card: &Card) -> Result<Option<Candidates>, StoreFault> {
     let Some(counter) = card.open_load else { return Ok(None) };
-    Ok(match store.get(&crate::store::Key::Load(card.id, counter))? {
-        Some(Record::Load(load)) => Some(load.amount),
-        _ => None,
+    match store.get(&crate::store::Key::Load(card.id, counter))? {
+        Some(Record::Load(load)) => of_store(store, load).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The candidates at the counter of a load, as committed.
+pub(crate) fn of_store<S: Store>(store: &mut S, load: Load) -> Result<Candidates, StoreFault> {
+    Candidates::read(load, |seq| {
+        Ok(match store.get(&crate::store::Key::Transaction(seq))? {
+            Some(Record::Transaction(transaction)) => Some(*transaction),
+            _ => None,
+        })
     })
 }

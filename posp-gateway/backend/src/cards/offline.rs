@@ -19,6 +19,7 @@ use keys::{TacCheck, TacVerdict};
 use protocol::ids::{MerchantId, OfflineCounter};
 use protocol::iso8583::f58::{CardCounter, RecordAnswer, RecordState, TransactionRecord};
 use protocol::iso8583::typed::ResponseCode;
+use protocol::money::Amount;
 use protocol::purse::TransactionType;
 use protocol::teeth::{Tooth, bites};
 use protocol::time::Wall;
@@ -413,11 +414,8 @@ fn chain<S: Store>(
     let about = Some((card.id.issuer, card.id.asn));
     let number = Some((record.terminal, record.term_seq));
     card.spent = card.spent.saturating_add(u64::from(record.amount.0));
-    let open = match card.open_load {
-        Some(counter) => working.load(card.id, counter)?.map_or(0, |load| load.amount.minor()),
-        None => 0,
-    };
-    let loads = card.loaded.saturating_add(open);
+    let open = load::most(working, card)?;
+    let loads = card.loaded.saturating_add(open.map_or(0, Amount::minor));
     let (before, after) = (before(record), u64::from(record.balance_after.0));
     let previous = match counter.0.checked_sub(1) {
         Some(previous) => neighbour(working, card.id, OfflineCounter(previous))?,

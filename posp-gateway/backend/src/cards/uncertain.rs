@@ -10,6 +10,7 @@
 //! A policy is no proof. If another record proves the counter its own afterwards, the float pays that one, and the issuer bears what policy paid
 //! ([`overtake`]): the merchant keeps it, as at a fork, but the card is not denied, since nobody proved two debits on one counter.
 
+use super::load::Candidates;
 use super::offline::{before, neighbour, owner_of};
 use super::{alert, counted};
 use crate::accounts::chart::{Book, code};
@@ -30,7 +31,7 @@ const DECISIONS_MAX: u32 = 1_000;
 /// The loads of a card that it was credited with, or may have been, in the order of their counters.
 struct Loads {
     amounts: Vec<u64>,
-    /// One more may have been credited after its release.
+    /// Not every one is known: one may have been credited after its release, or another one of several than is believed.
     released: bool,
 }
 
@@ -41,7 +42,18 @@ impl Loads {
             let Some(load) = working.load(card.id, OnlineCounter(counter))? else { continue };
             match load.state {
                 LoadState::Released => released = true,
-                _ => amounts.push(load.amount.minor()),
+                LoadState::Posted => amounts.push(load.amount.minor()),
+                // Its TAC may still prove another.
+                LoadState::Presumed => {
+                    amounts.push(load.amount.minor());
+                    released = true;
+                }
+                LoadState::Consented | LoadState::Disputed => {
+                    match Candidates::of(working, load)?.amounts().as_slice() {
+                        [only] => amounts.push(only.minor()),
+                        _ => released = true,
+                    }
+                }
             }
         }
         Ok(Self { amounts, released })

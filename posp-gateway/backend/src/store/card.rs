@@ -22,7 +22,7 @@ pub struct Card {
     pub status: CardStatus,
     /// The lowest online counter that its next load may show.
     pub next_online: OnlineCounter,
-    /// The one load that is neither confirmed nor released: a later load request decides it, so there is never a second.
+    /// The one counter with loads that are neither booked nor released: the next one shows that they are to be decided, so there is never a second.
     pub open_load: Option<OnlineCounter>,
     /// The newest offline counter that belongs to a record, proved or paid by policy, and the balance after it.
     pub newest: Option<(OfflineCounter, CardAmount)>,
@@ -68,26 +68,37 @@ pub enum LoadState {
     Posted,
     /// The card was not credited.
     Released,
+    /// Booked without a proof, because the card's counter or a person said so, when it was not the only one asked for at this counter: the card's
+    /// TAC may still prove another.
+    Presumed,
 }
 
-/// A load whose MAC2 was released.
+impl LoadState {
+    /// Whether the money has moved.
+    #[must_use]
+    pub const fn is_booked(self) -> bool {
+        matches!(self, Self::Posted | Self::Presumed)
+    }
+}
+
+/// A load whose MAC2 was released: the newest at its counter, or the one that was booked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
     /// The card.
     pub card: CardId,
     /// Its online counter.
     pub counter: OnlineCounter,
-    /// The transaction.
+    /// Its transaction; of a presumed one the newest. It names the one before it at this counter as its original, and so on.
     pub transaction: TransactionSeq,
     /// The hold.
     pub hold: TransferSeq,
-    /// Who pays.
+    /// Who pays, or who paid.
     pub payer: AccountId,
     /// How much.
     pub amount: Amount,
-    /// The terminal's number in the card's request.
+    /// The terminal's number in the card's newest request.
     pub sam: SamTerminal,
-    /// Balance before.
+    /// Balance before: the highest that a request at this counter has shown.
     pub balance_old: CardAmount,
     /// Date and time under MAC2, and so under the TAC.
     pub moment: Moment,

@@ -62,6 +62,7 @@ impl LoadState {
             Self::Disputed => 2,
             Self::Posted => 3,
             Self::Released => 4,
+            Self::Presumed => 5,
         }
     }
 
@@ -73,6 +74,7 @@ impl LoadState {
             2 => Some(Self::Disputed),
             3 => Some(Self::Posted),
             4 => Some(Self::Released),
+            5 => Some(Self::Presumed),
             _ => None,
         }
     }

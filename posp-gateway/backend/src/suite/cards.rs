@@ -67,62 +67,6 @@ pub(super) fn a_reversed_load_stays_disputed_until_the_card_speaks<S: Store>(sto
     assert_eq!(float(&mut world), (7_000, 500));
 }
 
-pub(super) fn a_load_request_at_the_same_counter_releases_the_one_before<S: Store>(store: S) {
-    let mut world = World::new(store);
-    world.fund(10_000, 1);
-    let mut card = world.card(1);
-    let first = world.load(&mut card, 6_000);
-    world.host(first.clone());
-    // The card was never credited: its next request shows the same counter.
-    let second = world.load(&mut card, 5_000);
-    let answer = world.host(second);
-    assert_eq!(answer.code, code("00"), "the first hold no longer counts");
-    assert_eq!(world.open_loads(), Tally { minor: 5_000, count: 1 }, "nor does the first load in the batch");
-    assert_eq!(world.available(), 5_000);
-    assert_eq!(world.host(World::<S>::reversal(&first, cny(6_000))).code, code("00"));
-    let receipt = card.credit(5_000, SAM_1, answer.moment);
-    assert_eq!(world.confirm(receipt).code, code("00"));
-    assert_eq!(float(&mut world), (5_000, 0));
-
-    // A person may release an open load too.
-    let third = world.load(&mut card, 1_000);
-    world.host(third);
-    let release = AdminRequest::ReleaseLoad { issuer: ISSUER, asn: card.asn, counter: OnlineCounter(1) };
-    assert_eq!(world.card_report(&card).open_counter, Some(OnlineCounter(1)));
-    assert_eq!(world.admin(release.clone()), AdminAnswer::Done);
-    assert_eq!(world.alerts(), [AlertKind::LoadReleased], "for good: it was not the card's word");
-    assert_eq!(world.admin(release), AdminAnswer::Refused(AdminRefusal::NoLoad));
-    assert_eq!(world.card_report(&card).open_counter, None);
-    assert_eq!(world.available(), 5_000);
-    assert_eq!(float(&mut world), (5_000, 0));
-}
-
-pub(super) fn a_load_that_a_stale_request_released_is_booked_by_the_cards_proof<S: Store>(store: S) {
-    let mut world = World::new(store);
-    world.fund(10_000, 1);
-    let mut card = world.card(1);
-    // Made by the card first, and sent last: it shows the counter at which the card was credited meanwhile.
-    let stale = world.load(&mut card, 100);
-    let real = world.load(&mut card, 5_000);
-    let consent = world.host(real);
-    let receipt = card.credit(5_000, SAM_1, consent.moment);
-    assert_eq!(world.host(stale.clone()).code, code("00"));
-    assert_eq!(world.available(), 10_000 - 100, "the card's load looks as if it had not been");
-    let original = Original { reference: consent.reference, ..Original::default() };
-    let proof = |of| HostBody::LoadConfirm { original: of, record: receipt };
-    // A proof that names nothing, or something else, is no proof of it.
-    assert_eq!(world.send(proof(Original::default())).code, code("63"));
-    assert_eq!(world.send(proof(original)).code, code("00"));
-    assert_eq!(world.send(proof(original)).code, code("00"));
-    assert_eq!((world.available(), float(&mut world)), (5_000, (5_000, 0)), "the card's load, and no other");
-    assert_eq!(world.alerts(), [AlertKind::LateLoad, AlertKind::WrongTac]);
-    assert_eq!(world.host(World::<S>::reversal(&stale, cny(100))).code, code("00"));
-    assert_eq!(world.available(), 5_000);
-    world.loaded(&mut card, 200);
-    assert_eq!(float(&mut world).0, i128::from(card.balance), "float and card agree");
-    assert_eq!(world.audit().exceptions, []);
-}
-
 pub(super) fn a_load_confirmed_after_its_release_is_paid_by_the_payer_or_the_issuer<S: Store>(store: S) {
     let mut world = World::new(store);
     world.fund(10_000, 1);

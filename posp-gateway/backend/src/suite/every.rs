@@ -33,8 +33,17 @@ macro_rules! every_test {
             limits::a_load_counts_for_its_payer_until_its_money_is_free_again
             cards::a_load_is_held_confirmed_by_the_card_and_posted_once
             cards::a_reversed_load_stays_disputed_until_the_card_speaks
-            cards::a_load_request_at_the_same_counter_releases_the_one_before
-            cards::a_load_that_a_stale_request_released_is_booked_by_the_cards_proof
+            candidates::a_load_request_at_the_same_counter_joins_the_one_before_and_needs_its_money_once
+            candidates::a_request_that_was_kept_back_frees_nothing_that_the_card_was_credited_with
+            candidates::the_proof_of_any_candidate_books_it_however_it_comes
+            candidates::a_larger_request_that_the_payer_cannot_cover_leaves_the_one_before_as_it_was
+            candidates::every_payer_at_a_counter_has_its_own_hold_and_the_one_of_the_proved_load_pays
+            candidates::the_next_counter_books_what_is_beyond_doubt_and_refuses_the_rest_until_the_proof
+            candidates::a_proof_is_stronger_than_what_the_counter_or_a_person_concluded
+            candidates::a_person_releases_all_candidates_or_says_which_was_credited
+            candidates::a_reversal_takes_one_candidate_off_its_batch_and_frees_nothing
+            candidates::candidates_count_once_against_their_payers_limit
+            candidates::a_card_that_asks_without_end_is_a_matter_for_a_person
             cards::a_load_confirmed_after_its_release_is_paid_by_the_payer_or_the_issuer
             cards::a_released_load_is_booked_when_the_cards_counter_shows_its_credit
             cards::a_load_request_that_is_not_the_cards_own_is_refused

@@ -3,6 +3,7 @@
 #[macro_use]
 mod every;
 mod backup;
+mod candidates;
 mod cards;
 mod chain;
 mod crash;
@@ -14,6 +15,7 @@ mod preauthorisation;
 mod privacy;
 mod refunds;
 mod search;
+mod staleness;
 mod tamper;
 mod together;
 mod world;

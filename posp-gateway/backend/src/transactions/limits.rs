@@ -98,21 +98,39 @@ pub(crate) fn admit<S: Store>(
     Ok(Ok(admission))
 }
 
-/// Whether a payment, or a load from the payer's account, is within the limits of that account (else field 39: 61 or 65).
-pub(crate) fn admit_payer<S: Store>(
+/// Whether a payment is within the limits of the payer's account (else field 39: 61 or 65).
+fn admit_payer<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
     payer: AccountId,
     seq: TransactionSeq,
     amount: Amount,
 ) -> Result<Result<Admission, ResponseCode>, StoreFault> {
+    admit_candidate(working, desk, (payer, seq), (amount, amount), None)
+}
+
+/// The same for a load, one of those that a card asked for at one counter: its payer pays for one of them only, so all count as one with `held`, the
+/// largest, in place of what `before` counts with.
+pub(crate) fn admit_candidate<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    (payer, seq): (AccountId, TransactionSeq),
+    (amount, held): (Amount, Amount),
+    before: Option<(&Transaction, Amount)>,
+) -> Result<Result<Admission, ResponseCode>, StoreFault> {
     let Some(limit) = payer_limit(working, payer)? else { return Ok(Ok(Admission::default())) };
     if let Err(code) = at_once([&limit], amount.minor()) {
         return Ok(Err(code));
     }
-    let day = (desk.moment.date, seq);
-    let usage = used_of_the_day(working, UsageOf::Payer(payer), day, amount.minor(), day_max(&limit))?;
-    Ok(usage.map(|usage| Admission { counted: vec![Record::Usage(usage)] }))
+    let of = UsageOf::Payer(payer);
+    let mut usage = current(working.usage(of)?, of, desk.moment.date, seq);
+    if let Some((before, held)) = before
+        && counted(working, before, usage.since)?
+    {
+        usage.used = usage.used.minus(held.minor());
+    }
+    Ok(within(usage.used, held.minor(), day_max(&limit))
+        .map(|used| Admission { counted: vec![Record::Usage(Usage { used, ..usage })] }))
 }
 
 /// Whether no limit forbids a payment of this size.
@@ -290,6 +308,20 @@ pub(crate) fn count_again<S: Store>(
     }
     working.put(Record::Shares(Box::new(shares)));
     Ok(())
+}
+
+/// What a payer has held for a load is less now, or nothing: so much less counts.
+pub(crate) fn held_changed<S: Store>(
+    working: &mut Working<'_, S>,
+    newest: &Transaction,
+    held: Amount,
+    now: Option<Amount>,
+) -> Result<(), StoreFault> {
+    let changed = |used: Tally, _| {
+        let without = used.minus(held.minor());
+        now.map_or(without, |now| without.plus(now.minor()))
+    };
+    recount(working, newest, changed).map(|_| ())
 }
 
 fn minor_of(of: &Transaction) -> u64 {

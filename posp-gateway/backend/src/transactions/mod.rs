@@ -14,7 +14,7 @@ mod settle;
 pub(crate) use life::Event;
 pub(crate) use preauthorisation::expired;
 pub(crate) use purchase::transfer;
-pub(crate) use reversal::{Reversed, take_off};
+pub(crate) use reversal::{Reversed, take_off, take_on};
 
 use crate::accounts::{AccountId, TransactionSeq, TransferRejection, TransferSeq};
 use crate::api::{

@@ -5,7 +5,7 @@ use super::purchase::transfer;
 use super::{answer_of, bare, code_of, current_batch, limits, preauthorisation, step};
 use crate::accounts::Order;
 use crate::accounts::chart::code;
-use crate::api::{AnswerBody, ContentDigest, HostAnswer, Identity};
+use crate::api::{AnswerBody, ContentDigest, HostAnswer, Identity, Tally};
 use crate::cards::load;
 use crate::engine::Desk;
 use crate::report::BatchState;
@@ -137,6 +137,22 @@ pub(crate) fn take_off<S: Store>(
     working: &mut Working<'_, S>,
     original: &Transaction,
 ) -> Result<(), StoreFault> {
+    recount(working, original, Tally::minus)
+}
+
+/// Counts one again that was taken off: the card proved it after all.
+pub(crate) fn take_on<S: Store>(
+    working: &mut Working<'_, S>,
+    original: &Transaction,
+) -> Result<(), StoreFault> {
+    recount(working, original, Tally::plus)
+}
+
+fn recount<S: Store>(
+    working: &mut Working<'_, S>,
+    original: &Transaction,
+    count: impl Fn(Tally, u64) -> Tally,
+) -> Result<(), StoreFault> {
     let Some(mut batch) = working.batch(original.identity.terminal, original.identity.batch)? else {
         return Err(StoreFault::Damaged { what: "a transaction's batch is missing" });
     };
@@ -146,9 +162,9 @@ pub(crate) fn take_off<S: Store>(
     }
     let totals = &mut batch.host;
     match original.kind {
-        kind if kind.is_debit() => totals.debits = totals.debits.minus(minor),
-        kind if kind.is_credit() => totals.credits = totals.credits.minus(minor),
-        TransactionKind::Load | TransactionKind::MerchantLoad => totals.loads = totals.loads.minus(minor),
+        kind if kind.is_debit() => totals.debits = count(totals.debits, minor),
+        kind if kind.is_credit() => totals.credits = count(totals.credits, minor),
+        TransactionKind::Load | TransactionKind::MerchantLoad => totals.loads = count(totals.loads, minor),
         _ => {}
     }
     working.put(Record::Batch(Box::new(batch)));

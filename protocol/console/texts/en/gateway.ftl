@@ -90,6 +90,14 @@ help-posp-gateway-card-release = Free the money that is held for a load whose ca
 help-posp-gateway-card-release-asn = Serial number, 20 hexadecimal digits
 help-posp-gateway-card-release-issuer = Issuer, 16 hexadecimal digits
 help-posp-gateway-card-release-counter = Online counter of the load, as “report card” shows it
+help-posp-gateway-card-credit = Say which of several loads a card was credited with, when no proof of it will come
+    .examples =
+        posp-gateway report transaction --load --issuer 5441504C494E4500 --card 62170000001234567890 --counter 7
+        posp-gateway card credit 62170000001234567890 --issuer 5441504C494E4500 --counter 7 --reference 000000000042
+help-posp-gateway-card-credit-asn = Serial number, 20 hexadecimal digits
+help-posp-gateway-card-credit-issuer = Issuer, 16 hexadecimal digits
+help-posp-gateway-card-credit-counter = Online counter of the loads, as “report card” shows it
+help-posp-gateway-card-credit-reference = Retrieval reference of the load, as “report transaction” shows it
 help-posp-gateway-funding = Cardholders' accounts
     .examples =
         posp-gateway funding add bank:1
@@ -224,9 +232,12 @@ gateway-totals = { $name }: host { $host }, terminal { $terminal } (minor units 
 gateway-difference = differs: { $key }: host { $host }, terminal { $terminal }
 gateway-absent = none
 gateway-card = Card { $card }, { $state }: loaded { $loaded }, spent { $spent }, expected on it { $expected }, loads not confirmed { $open } (minor units); { $missing } records missing
-gateway-card-open-load = Its load of { $open } (minor units) with online counter { $counter } is neither confirmed nor released.
+gateway-card-open-load = { $open } (minor units) are held for its load with online counter { $counter }, which is neither confirmed nor released.
+gateway-card-open-amounts = It was asked for more than once: the card may have been credited with one of { $amounts } (minor units). Its proof decides, or a person (posp-gateway card credit).
 gateway-load-released = Released: { $amount } held for card { $card }, online counter { $counter }, is free again.
     If the card shows later that it was credited after all, that is booked: from the payer's account, or as the issuer's loss, with an alert.
+gateway-load-credited = Booked: card { $card } was credited at online counter { $counter } with load { $reference }.
+    If the card proves another one later, that is booked in its place, with an alert.
 gateway-card-denied = on the deny list
 gateway-card-active = active
 gateway-no-alerts = No alerts.

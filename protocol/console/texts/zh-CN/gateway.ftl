@@ -90,6 +90,14 @@ help-posp-gateway-card-release = 释放为充值冻结、而卡片一直未再�
 help-posp-gateway-card-release-asn = 序列号，20 位十六进制
 help-posp-gateway-card-release-issuer = 发卡方，16 位十六进制
 help-posp-gateway-card-release-counter = 该笔充值的联机计数器，见 report card
+help-posp-gateway-card-credit = 证明不会再到时，由人指定卡片实际入账的是哪一笔充值
+    .examples =
+        posp-gateway report transaction --load --issuer 5441504C494E4500 --card 62170000001234567890 --counter 7
+        posp-gateway card credit 62170000001234567890 --issuer 5441504C494E4500 --counter 7 --reference 000000000042
+help-posp-gateway-card-credit-asn = 序列号，20 位十六进制
+help-posp-gateway-card-credit-issuer = 发卡方，16 位十六进制
+help-posp-gateway-card-credit-counter = 这些充值的联机计数器，见 report card
+help-posp-gateway-card-credit-reference = 该笔充值的检索参考号，见 report transaction
 help-posp-gateway-funding = 持卡人账户
     .examples =
         posp-gateway funding add bank:1
@@ -224,9 +232,12 @@ gateway-totals = { $name }：主机 { $host }，终端 { $terminal }（最小货
 gateway-difference = 不符：{ $key }：主机 { $host }，终端 { $terminal }
 gateway-absent = 无
 gateway-card = 卡 { $card }，{ $state }：已充值 { $loaded }，已消费 { $spent }，卡上应有 { $expected }，未确认充值 { $open }（最小货币单位）；缺 { $missing } 条记录
-gateway-card-open-load = 其中 { $open }（最小货币单位）的充值（联机计数器 { $counter }）既未确认也未释放。
+gateway-card-open-load = 为其充值（联机计数器 { $counter }）冻结了 { $open }（最小货币单位），既未确认也未释放。
+gateway-card-open-amounts = 该计数器上请求过多次充值：卡片可能入账了 { $amounts } 之一（最小货币单位）。由卡片的证明决定，或由人决定（posp-gateway card credit）。
 gateway-load-released = 已释放：为卡 { $card }（联机计数器 { $counter }）冻结的 { $amount } 恢复可用。
     若日后该卡表明其实已充值，则照常入账：由付款账户支付，不足则记为发卡方损失，并产生告警。
+gateway-load-credited = 已入账：卡 { $card } 在联机计数器 { $counter } 上入账的是充值 { $reference }。
+    如果卡片以后证明是另一笔，则改记那一笔并发出告警。
 gateway-card-denied = 在止付名单上
 gateway-card-active = 正常
 gateway-no-alerts = 没有告警。

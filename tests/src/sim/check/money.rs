@@ -16,7 +16,9 @@ use backend::accounts::chart::Book;
 use backend::accounts::{Transfer, TransferKind};
 use backend::api::{AlertKind, BatchTotals, Tally};
 use backend::report::{AuditException, BatchState};
-use backend::store::{LoadState, OfflineRecord, RecordStanding, TransactionKind};
+use backend::store::{
+    LoadState, OfflineRecord, RecordStanding, Transaction, TransactionKind, TransactionState,
+};
 use flow::record::{CardId, Resolution};
 use protocol::ids::{IssuerId, OfflineCounter, SamTerminal, TermSeq};
 use protocol::iso8583::f58::CardCounter;
@@ -308,16 +310,26 @@ fn loads(card: &CardBook<'_>, books: &Books, found: &mut Vec<Violation>) -> i128
     let mut posted = 0;
     let about =
         |load: &&backend::store::Load| (load.card.issuer, load.card.asn) == (card.id.issuer, card.id.asn);
-    for load in books.loads.iter().filter(about).filter(|load| load.state == LoadState::Posted) {
+    for load in books.loads.iter().filter(about).filter(|load| load.state.is_booked()) {
+        // Of several that were asked for, without a proof, the money is the same whichever it was, and its time is not known.
+        let any_time = load.state == LoadState::Presumed;
         let true_one = card.credits().any(|credit| {
-            (credit.counter, u64::from(credit.amount.0), credit.moment)
-                == (load.counter, load.amount.minor(), load.moment)
+            (credit.counter, u64::from(credit.amount.0)) == (load.counter, load.amount.minor())
+                && (any_time || credit.moment == load.moment)
         });
         if !true_one {
             wrong(format!("load {} is posted, and the card was not credited", load.counter.0));
         }
+        let completed = |it: &&Transaction| {
+            it.load == Some((load.card, load.counter)) && it.state == TransactionState::Completed
+        };
+        let booked = books.transactions.values().filter(|it| it.kind != TransactionKind::LoadConfirm);
+        let booked: Vec<_> = booked.filter(completed).map(|it| it.seq).collect();
+        if booked.len() != 1 {
+            wrong(format!("load {} is {} transactions", load.counter.0, booked.len()));
+        }
         let moves = |transfer: &&Transfer| {
-            transfer.transaction == Some(load.transaction)
+            transfer.transaction.is_some_and(|seq| booked.contains(&seq))
                 && transfer.credit == float_of(card, books)
                 && transfer.amount == load.amount
         };

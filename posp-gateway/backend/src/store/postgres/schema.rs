@@ -7,7 +7,7 @@ use crate::store::StoreFault;
 use tokio::runtime::Runtime;
 
 /// The steps from an empty database to the present schema, in order; a released step never changes.
-const MIGRATIONS: [&str; 1] = [include_str!("schema-1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
 
 fn known() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)

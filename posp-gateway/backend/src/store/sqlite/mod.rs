@@ -40,11 +40,12 @@ use std::path::Path;
 /// `TLGE`: marks the file as ours.
 const APPLICATION_ID: i64 = 0x544C_4745;
 /// The steps from an empty file to the present schema, in order; a released step never changes.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 /// Frames of the write-ahead log between checkpoints: more would stall longer, fewer would write more.
 const CHECKPOINT_FRAMES: u32 = 2_000;
