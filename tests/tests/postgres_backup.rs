@@ -2,9 +2,12 @@
 #![cfg(test)]
 
 use backend::store::memory::MemoryStore;
-use backend::store::postgres::PostgresStore;
+use backend::store::postgres::{Options, PostgresStore};
 use backend::store::sqlite::SqliteStore;
 use backend::{Engine, accounts, api, audit, backup, report, store};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Stdio};
+use std::time::Duration;
 use tests::postgres::Server;
 
 #[expect(dead_code, reason = "what it says of a store of its own is said there")]
@@ -19,6 +22,34 @@ use store::Store;
 
 /// The gateway of these tests on the shared store.
 const GATEWAY: u16 = 3;
+
+/// A session of psql that has a gateway's number.
+struct NumberTaken(Child);
+
+impl NumberTaken {
+    fn of(server: &Server, database: &str, gateway: u16) -> Self {
+        let mut psql = server.psql_command("postgres", database);
+        let mut child = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // `TLGE` and the number, as every gateway takes it.
+        let take = format!("SELECT pg_advisory_lock({}, {gateway}); SELECT 'taken';", 0x544C_4745);
+        writeln!(child.stdin.as_mut().unwrap(), "{take}").unwrap();
+        let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+        assert!(lines.map_while(Result::ok).any(|line| line == "taken"));
+        Self(child)
+    }
+}
+
+impl Drop for NumberTaken {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ended = self.0.wait();
+    }
+}
+
+/// As the gateway, without waiting.
+fn at_once(server: &Server, database: &str) -> Options {
+    Options { wait: Duration::ZERO, ..server.options(database, GATEWAY) }
+}
 
 #[test]
 fn a_ledger_goes_from_postgresql_into_a_backup_and_back_with_every_record() {
@@ -41,8 +72,16 @@ fn a_ledger_goes_from_postgresql_into_a_backup_and_back_with_every_record() {
     assert_eq!(audit::run(&mut sealed).unwrap(), report, "the copy is audited without a server");
 
     let mut target = PostgresStore::open_empty(server.options(&second, GATEWAY)).unwrap().expect("empty");
+    // A gateway that has our number the moment the ledger is in: it is in all the same, and can be audited.
+    let other = NumberTaken::of(&server, &second, GATEWAY);
     backup::copy(&mut sealed, &mut target).unwrap();
-    drop(target);
+    target.begin_reading().unwrap();
+    assert_eq!(audit::run(&mut target).unwrap(), report);
+    target.end_reading();
+    let link = store::Batch { at: world.now().wall, changes: Vec::new() };
+    assert!(target.commit(&link).is_err(), "the number is another's");
+    assert!(matches!(PostgresStore::open(at_once(&server, &second)), Err(store::StoreFault::InUse)));
+    drop((target, other));
     assert!(PostgresStore::open_empty(server.options(&second, GATEWAY)).unwrap().is_none(), "not any more");
     let mut target = server.store(&second, GATEWAY);
     assert_eq!(copies::all(&mut target), original);

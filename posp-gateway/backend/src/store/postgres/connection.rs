@@ -72,7 +72,8 @@ impl PostgresStore {
     }
 
     fn connect(&mut self) -> Result<(), StoreFault> {
-        let session = Session::open(&self.runtime, &self.options.address, Some(self.options.gateway))?;
+        let number = (!self.only_reads).then_some(self.options.gateway);
+        let session = Session::open(&self.runtime, &self.options.address, number)?;
         schema::is_present(&self.runtime, &session)?;
         let heads = heads(&self.runtime, &session, self.options.gateway)?;
         let known = self.heads.link.map_or(self.options.gateway.base(), |link| link.number.0);
@@ -90,11 +91,34 @@ impl PostgresStore {
         self.session = Some(session);
         // Where this one leads, the other has to lead too.
         self.reader = None;
-        if let Err(fault) = self.begin_beyond_restores() {
+        if !self.only_reads
+            && let Err(fault) = self.begin_beyond_restores()
+        {
             self.session = None;
             return Err(fault);
         }
         self.connection = self.connection.saturating_add(1);
+        Ok(())
+    }
+
+    /// Where our sequences stand in what is read now, if it is not we who move them.
+    pub(super) fn follow_others(&mut self) -> Result<(), StoreFault> {
+        if !self.only_reads {
+            return Ok(());
+        }
+        let gateway = self.options.gateway;
+        let (session, runtime) = self.session()?;
+        self.heads = heads(runtime, session, gateway)?;
+        Ok(())
+    }
+
+    /// Whether the gateway's number is ours.
+    pub(super) fn may_commit(&self) -> Result<(), StoreFault> {
+        if self.only_reads {
+            return Err(StoreFault::Io(
+                "a ledger that was just taken in is opened anew before it is used".to_owned(),
+            ));
+        }
         Ok(())
     }
 

@@ -31,6 +31,7 @@ impl PostgresStore {
     /// Sends a batch. From now on it is read as if it were durable.
     pub(super) fn depart(&mut self, batch: &Batch) -> Result<(), StoreFault> {
         self.settled()?;
+        self.may_commit()?;
         if matches!(self.fate, Some(Err(_))) {
             // Nothing is sent before the failure of the one before is known to who started that.
             return Err(AGAIN);

@@ -89,6 +89,8 @@ pub struct PostgresStore {
     away: Option<Away>,
     /// While a ledger is taken in: its newest link so far.
     importing: Option<Option<Link>>,
+    /// It has taken a ledger in: from then on it reads, without a gateway's number, which may be another process's by now.
+    only_reads: bool,
 }
 
 impl PostgresStore {
@@ -122,6 +124,7 @@ impl PostgresStore {
             conflicts: 0,
             away: None,
             importing: None,
+            only_reads: false,
         }
     }
 }
@@ -183,6 +186,7 @@ impl Store for PostgresStore {
         let begun = session.simple(runtime, sql);
         begun.map_err(|fault| self.failed(fault))?;
         self.reading = true;
+        self.follow_others()?;
         Ok(())
     }
 
@@ -206,6 +210,7 @@ impl Store for PostgresStore {
 
     fn skip_to(&mut self, at: Wall, next: TransactionSeq) -> Result<(), StoreFault> {
         self.land()?;
+        self.may_commit()?;
         let (link, after) = Link::skipping(at, next, &self.heads);
         self.append(&[Record::Link(link)])?;
         self.heads = after;

@@ -2,6 +2,9 @@
 //!
 //! Until the end nobody sees any of it, and whatever cuts it off (a crash, a full disk, a lost connection) leaves the database as empty as it was: it is
 //! begun again. What is refused: a database with anything in it, and one where a gateway runs.
+//!
+//! Once it is in, it is the gateways', at once: one that waited may take the number that the restore was given. So the restore goes on without a number: what it
+//! still has to know (was the commit kept, is the ledger sound) it reads, and whoever works there already does not make it look as if it had failed.
 
 use super::connection::runtime;
 use super::session::Session;
@@ -21,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 impl PostgresStore {
     /// Opens an empty database to take a ledger in ([`crate::backup::restore_shared`], [`crate::backup::copy`]). `None` if there is anything in it,
-    /// or a gateway is at work there. It is of no other use before the ledger is in; dropped before, it leaves nothing behind.
+    /// or a gateway is at work there. It is of no other use before the ledger is in, and reads it afterwards; dropped before, it leaves nothing behind.
     ///
     /// # Errors
     /// The server is away, refuses us, or has no schema of ours or another one.
@@ -68,13 +71,14 @@ impl PostgresStore {
         taken
     }
 
-    /// Makes durable what was taken in, and goes on as the gateway.
+    /// Makes durable what was taken in. From then on this store only reads.
     pub(super) fn taken_in(&mut self) -> Result<(), StoreFault> {
         let Some(newest) = self.importing.take() else { return Ok(()) };
         let (session, runtime) = self.session()?;
         let committed = session.simple(runtime, "COMMIT");
         // The ledger is the gateways' again when this session has ended; everything is read anew.
         self.session = None;
+        self.only_reads = true;
         match committed {
             Err(StoreFault::Away(why)) => {
                 self.begins()?;
