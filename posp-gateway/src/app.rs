@@ -1,12 +1,14 @@
 //! The program: reads what it was asked, does it, says what became of it, and ends with a code that scripts can use.
 
-use crate::cli::{self, Cli, Command, Terminal};
+use crate::cli::{self, Cli, Command, Payer, Terminal};
 use crate::clock::Clock;
 use crate::config::{
     DATABASE_PASSWORD_VARIABLE, DEFAULT, Database, MASTER_KEY_VARIABLE, OWNER_PASSWORD_VARIABLE, Settings,
 };
 use crate::ops::control::{self, Control};
-use crate::ops::{self, Context, Direct, HeadSchedule, Operation, Outcome, Through, perform, store_failure};
+use crate::ops::{
+    self, Context, Direct, HeadSchedule, Operation, Outcome, Pan, Through, perform, store_failure,
+};
 use crate::server::Server;
 use crate::words;
 use backend::Engine;
@@ -20,7 +22,7 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,6 +93,24 @@ pub fn run(world: World) -> Exit {
     done.unwrap_or_else(|error| console.failed(name, error.as_ref()))
 }
 
+/// A card number from standard input; from a keyboard it is not shown.
+fn read_pan() -> Result<Pan, Failure> {
+    /// Longest line that is read, in bytes.
+    const LINE_BYTES_MAX: u64 = 64;
+    let unread = |reason: &str| {
+        Failure::new(code::GATEWAY_VALUE).with("what", "pan").with("name", "").with("reason", reason)
+    };
+    let input = io::stdin();
+    let line = if input.is_terminal() {
+        rpassword::prompt_password("PAN: ").map(Zeroizing::new)
+    } else {
+        let mut line = Zeroizing::new(String::new());
+        io::Read::take(input.lock(), LINE_BYTES_MAX).read_line(&mut line).map(|_| line)
+    };
+    let line = line.map_err(|error| unread(&error.to_string()))?;
+    Pan::parse(&line).ok_or_else(|| unread("8 to 19 digits on standard input"))
+}
+
 struct App<'a> {
     environment: &'a HashMap<String, String>,
     console: &'a mut Console,
@@ -144,6 +164,10 @@ impl App<'_> {
                 clap_complete::generate(*shell, &mut command, "posp-gateway", &mut script);
                 self.console.result("completions", &(), &String::from_utf8_lossy(&script))?;
                 Ok(Exit::Success)
+            }
+            Command::Payer(Payer::Add { account, currency }) => {
+                let (pan, account, currency) = (read_pan()?, account.clone(), currency.clone());
+                self.operate(&Operation::PayerAdd { pan, account, currency })
             }
             other => match other.operation() {
                 Some(operation) => self.operate(&operation),

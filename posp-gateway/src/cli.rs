@@ -45,6 +45,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Funding(Funding),
     #[command(subcommand)]
+    Payer(Payer),
+    #[command(subcommand)]
     Limit(Limit),
     #[command(subcommand)]
     Report(Report),
@@ -210,7 +212,22 @@ pub(crate) enum Funding {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Payer {
+    /// The card number comes from standard input: what is among the arguments, everybody on the machine can read.
+    Add {
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        #[arg(long, value_name = "CODE", default_value = "CNY")]
+        currency: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Limit {
+    List {
+        #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+    },
     #[command(group = clap::ArgGroup::new("whose").required(true).args(["kind", "account", "terminal", "merchant"]))]
     Set {
         #[arg(long, value_name = "KIND")]
@@ -352,7 +369,9 @@ impl Command {
             Self::Funding(Funding::Deposit { .. }) => "funding deposit",
             Self::Funding(Funding::Close { .. }) => "funding close",
             Self::Funding(Funding::Suffices { .. }) => "funding suffices",
+            Self::Payer(Payer::Add { .. }) => "payer add",
             Self::Limit(Limit::Set { .. }) => "limit set",
+            Self::Limit(Limit::List { .. }) => "limit list",
             Self::Report(Report::Transaction(_)) => "report transaction",
             Self::Report(Report::Merchant { .. }) => "report merchant",
             Self::Report(Report::Batch { .. }) => "report batch",
@@ -457,6 +476,7 @@ impl Command {
             Self::Backup { file } => Operation::Backup { to: absolute(file) },
             Self::Settle { older_than } => Operation::Settle { days: *older_than },
             Self::Init { .. }
+            | Self::Payer(Payer::Add { .. })
             | Self::Serve
             | Self::Doctor
             | Self::Restore { .. }
@@ -466,16 +486,20 @@ impl Command {
 }
 
 fn limit_operation(limit: &Limit) -> Operation {
-    let Limit::Set { kind, account, terminal, merchant, payment, day_sum, day_count, currency } = limit;
-    Operation::LimitSet {
-        kind: kind.clone(),
-        account: account.clone(),
-        terminal: terminal.clone(),
-        merchant: merchant.clone(),
-        payment: payment.clone(),
-        day_sum: day_sum.clone(),
-        day_count: *day_count,
-        currency: currency.clone(),
+    match limit {
+        Limit::List { limit } => Operation::LimitList { limit: *limit },
+        Limit::Set { kind, account, terminal, merchant, payment, day_sum, day_count, currency } => {
+            Operation::LimitSet {
+                kind: kind.clone(),
+                account: account.clone(),
+                terminal: terminal.clone(),
+                merchant: merchant.clone(),
+                payment: payment.clone(),
+                day_sum: day_sum.clone(),
+                day_count: *day_count,
+                currency: currency.clone(),
+            }
+        }
     }
 }
 

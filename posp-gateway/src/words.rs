@@ -1,8 +1,8 @@
 //! Outcomes in a person's words: texts of the Fluent files, tables in plain lines.
 
 use crate::ops::{
-    AuditSummary, BatchSummary, OpenLine, Outcome, RestoreSummary, SkippedNumbers, StatementSummary,
-    TallySummary, TotalsSummary, TransactionSummary,
+    AuditSummary, BatchSummary, LimitLine, OpenLine, Outcome, RestoreSummary, SkippedNumbers,
+    StatementSummary, TallySummary, TotalsSummary, TransactionSummary,
 };
 use backend::store::CommitNo;
 use console::{Args, Texts};
@@ -26,6 +26,12 @@ pub(crate) fn outcome(texts: &Texts, outcome: &Outcome) -> String {
         Outcome::Counted { what, count } => {
             say(&format!("gateway-counted-{what}"), Args::new().with("count", count))
         }
+        Outcome::PayerAdded { pan, token, account, existed } => {
+            let message = if *existed { "gateway-payer-existed" } else { "gateway-payer-added" };
+            say(message, Args::new().with("pan", pan).with("token", token).with("account", account))
+        }
+        Outcome::Limits { limits, .. } if limits.is_empty() => texts.say("gateway-no-limits"),
+        Outcome::Limits { limits, more } => self::limits(texts, limits, *more),
         Outcome::Suffices { suffices } => {
             texts.say(if *suffices { "gateway-suffices" } else { "gateway-suffices-not" })
         }
@@ -151,6 +157,29 @@ pub(crate) fn restored(texts: &Texts, summary: &RestoreSummary) -> String {
             lines.push('\n');
             lines.push_str(&texts.say_with(message, &Args::new().with("names", names.join(", "))));
         }
+    }
+    lines
+}
+
+/// One line for each, and for what is used of it today.
+fn limits(texts: &Texts, limits: &[LimitLine], more: bool) -> String {
+    let mut lines = String::new();
+    for limit in limits {
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| texts.say("gateway-limit-none"));
+        let args = Args::new()
+            .with("scope", texts.say(&format!("gateway-limit-{}", limit.scope)))
+            .with("name", &limit.name)
+            .with("payment", or_none(&limit.payment))
+            .with("sum", or_none(&limit.day_sum))
+            .with("count", or_none(&limit.day_count.map(|count| count.to_string())));
+        let _ = writeln!(lines, "{}", texts.say_with("gateway-limit", &args));
+        if let (Some(sum), Some(count)) = (&limit.used_sum, limit.used_count) {
+            let args = Args::new().with("sum", sum).with("count", count);
+            let _ = writeln!(lines, "  {}", texts.say_with("gateway-limit-used", &args));
+        }
+    }
+    if more {
+        lines.push_str(&texts.say("gateway-more-limits"));
     }
     lines
 }

@@ -132,7 +132,7 @@ fn a_day_by_the_programs_alone_and_psql_finds_every_answer_in_the_postings() {
 
 /// Each command that reaches the ledger, in an order that works; `*` is a folder of the round's own, `#` a number. With it the code of a refusal that is
 /// right, or nothing.
-const COMMANDS: [(&str, &str); 33] = [
+const COMMANDS: [(&str, &str); 34] = [
     ("merchant add M00000000000050 --name Bakery", ""),
     ("terminal add T0000050 --merchant M00000000000050 --file */till.provision", ""),
     ("sam add 000000000050 --terminal T0000050", ""),
@@ -149,6 +149,7 @@ const COMMANDS: [(&str, &str); 33] = [
     ("card release 62170000000000000050 --issuer 5441504C00000156 --counter 1", "TL-2008"),
     ("limit set --account bank:50 --payment 20.00", ""),
     ("limit set --merchant M00000000000050 --day-sum 2000.00", ""),
+    ("limit list", ""),
     ("report merchant M00000000000001", ""),
     ("report batch T0000001", ""),
     ("report card 62170000000000000050 --issuer 5441504C00000156", ""),

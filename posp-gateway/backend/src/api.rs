@@ -35,7 +35,7 @@ mod search;
 pub use crate::cards::tac_terms;
 pub use crate::store::{retrieval_reference, transaction_of};
 pub use batch::{BatchTotals, ItemKey, Side, Tally, UploadItem};
-pub use limits::{Limit, LimitScope};
+pub use limits::{Limit, LimitReport, LimitScope, Limits};
 pub use protocol::iso8583::typed::RetrievalReference;
 pub use query::{
     Alert, AlertKind, CardReport, DenyChange, DenyList, Evidence, LINKS_MAX, OpenItem, Query, Report,

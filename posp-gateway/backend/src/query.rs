@@ -1,5 +1,7 @@
 //! What people read. Nothing here changes anything.
 
+mod limits;
+
 use crate::accounts::chart::{Book, code};
 use crate::accounts::{AccountId, TransferCode, TransferKind};
 use crate::api::{CardReport, Query, Report, TerminalReport};
@@ -53,6 +55,7 @@ pub(crate) fn answer<S: Store>(store: &mut S, query: &Query) -> Result<Report, S
         }
         Query::Links(numbers) => links(store, numbers),
         Query::Find { search, limit } => crate::search::find(store, search, *limit),
+        Query::Limits { day, limit } => limits::list(store, *day, *limit),
         Query::Suffices { account, amount } => suffices(store, *account, *amount),
         Query::Audit => Ok(Report::Audit(Box::new(audit::run(store)?))),
     }

@@ -7,6 +7,8 @@ mod backup;
 pub mod control;
 pub mod heads;
 mod issuer_file;
+mod limits;
+mod payer;
 mod perform;
 #[cfg(test)]
 mod privacy;
@@ -18,6 +20,8 @@ mod search;
 pub use backup::{
     BackupSummary, RestoreSummary, SkippedNumbers, has_keys_elsewhere, restore, restore_shared, without_keys,
 };
+pub use limits::LimitLine;
+pub use payer::Pan;
 pub use perform::{Context, perform};
 pub(crate) use reports::time;
 pub use reports::{
@@ -184,6 +188,20 @@ pub enum Operation {
         /// ISO 4217.
         currency: String,
     },
+    /// Every limit with what is used of it today.
+    LimitList {
+        /// How many.
+        limit: u32,
+    },
+    /// A card number's payments draw on this account.
+    PayerAdd {
+        /// The card number.
+        pan: Pan,
+        /// `bank:17`.
+        account: String,
+        /// ISO 4217.
+        currency: String,
+    },
     /// Transactions by any of their names.
     ReportTransaction(Names),
     /// A merchant's statement.
@@ -307,6 +325,24 @@ pub enum Outcome {
         counter: u16,
         /// Its retrieval reference.
         reference: String,
+    },
+    /// A card number's payments draw on an account now.
+    PayerAdded {
+        /// Its first six and last four digits.
+        pan: String,
+        /// Its token, as `report transaction --payer` takes it.
+        token: String,
+        /// `bank:17`.
+        account: String,
+        /// It was so already.
+        existed: bool,
+    },
+    /// Limits.
+    Limits {
+        /// Them, by whose they are.
+        limits: Vec<LimitLine>,
+        /// There are more.
+        more: bool,
     },
     /// Done to so many.
     Counted {

@@ -9,8 +9,8 @@ use crate::config::HeadSettings;
 use backend::accounts::AccountId;
 use backend::accounts::chart::{Book, FundingKind, FundingNumber};
 use backend::api::{
-    AcquirerId, AdminAnswer, AdminRequest, CardStatus, Limit, LimitScope, PayerToken, Query, Report,
-    RetrievalReference, Search, TerminalReport, transaction_of,
+    AcquirerId, AdminAnswer, AdminRequest, CardStatus, PayerToken, Query, Report, RetrievalReference, Search,
+    TerminalReport, transaction_of,
 };
 use backend::report::Statement;
 use backend::store::DenyVersion;
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Context<'_> {
     }
 }
 
-type Done = Result<Outcome, Failure>;
+pub(super) type Done = Result<Outcome, Failure>;
 
 /// Carries an operation out.
 ///
@@ -118,7 +118,9 @@ pub fn perform(operation: &Operation, context: &mut Context<'_>) -> Done {
                 _ => Err(unknown("account", name)),
             }
         }
+        Operation::PayerAdd { .. } => context.add_payer(operation),
         Operation::LimitSet { .. } => context.set_limit(operation),
+        Operation::LimitList { limit } => context.list_limits(*limit),
         Operation::ReportTransaction(names) => {
             let query = Query::Find { search: context.search(names)?, limit: names.limit };
             let Report::Found(found) = context.desk.query(query)? else {
@@ -226,7 +228,7 @@ impl Context<'_> {
         Ok(Outcome::Head { file: file.display().to_string(), head })
     }
 
-    fn register(&mut self, what: &str, name: &str, request: AdminRequest) -> Done {
+    pub(super) fn register(&mut self, what: &str, name: &str, request: AdminRequest) -> Done {
         let existed = match self.desk.admin(request)? {
             AdminAnswer::Exists => true,
             AdminAnswer::Done | AdminAnswer::Count(_) => false,
@@ -236,45 +238,6 @@ impl Context<'_> {
             }
         };
         Ok(Outcome::Registered { what: what.to_owned(), name: name.to_owned(), existed })
-    }
-
-    fn set_limit(&mut self, operation: &Operation) -> Done {
-        let Operation::LimitSet {
-            kind,
-            account,
-            terminal,
-            merchant,
-            payment,
-            day_sum,
-            day_count,
-            currency: code,
-        } = operation
-        else {
-            return Err(value("limit", "", "a limit"));
-        };
-        let currency = currency(code)?;
-        let minor = |text: &Option<String>| -> Result<Option<u64>, Failure> {
-            text.as_deref().map(|text| amount(text, currency).map(|amount| amount.minor())).transpose()
-        };
-        let mut scopes = Vec::new();
-        if let Some(kind) = kind {
-            scopes.push((LimitScope::Kind(funding_kind(kind)?), kind));
-        }
-        if let Some(name) = account {
-            scopes.push((LimitScope::Payer(account_id(name, currency)?), name));
-        }
-        if let Some(name) = terminal {
-            scopes.push((LimitScope::Terminal(terminal_id(name)?), name));
-        }
-        if let Some(name) = merchant {
-            scopes.push((LimitScope::Merchant(merchant_id(name)?), name));
-        }
-        let [(scope, name)] = scopes.as_slice() else {
-            return Err(value("limit", "", "exactly one of kind, account, terminal, merchant"));
-        };
-        let (payment_max, day_sum_max, day_count_max) = (minor(payment)?, minor(day_sum)?, *day_count);
-        let limit = Limit { scope: *scope, payment_max, day_sum_max, day_count_max };
-        self.register("limit", name, AdminRequest::SetLimit(limit))
     }
 
     /// The one name that was given.
@@ -386,7 +349,7 @@ impl Context<'_> {
         }
     }
 
-    fn moment(&self) -> Result<Moment, Failure> {
+    pub(super) fn moment(&self) -> Result<Moment, Failure> {
         let local = self.now.local().map_err(|error| value("clock", "", error))?;
         Ok(Moment { date: local.0, time: local.1 })
     }
@@ -487,15 +450,15 @@ fn unknown(what: &str, name: &str) -> Failure {
     Failure::new(code::GATEWAY_UNKNOWN).with("what", what).with("name", name)
 }
 
-fn value(what: &str, text: &str, expected: impl std::fmt::Display) -> Failure {
+pub(super) fn value(what: &str, text: &str, expected: impl std::fmt::Display) -> Failure {
     Failure::new(code::GATEWAY_VALUE).with("what", what).with("name", text).with("reason", expected)
 }
 
-fn merchant_id(text: &str) -> Result<MerchantId, Failure> {
+pub(super) fn merchant_id(text: &str) -> Result<MerchantId, Failure> {
     MerchantId::from_text(text).ok_or_else(|| value("merchant", text, "1 to 15 printable ASCII characters"))
 }
 
-fn terminal_id(text: &str) -> Result<TerminalId, Failure> {
+pub(super) fn terminal_id(text: &str) -> Result<TerminalId, Failure> {
     TerminalId::from_text(text).ok_or_else(|| value("terminal", text, "1 to 8 printable ASCII characters"))
 }
 
@@ -511,15 +474,15 @@ fn serial(text: &str) -> Result<Asn, Failure> {
     text.parse().map_err(|error| value("card", text, error))
 }
 
-fn currency(text: &str) -> Result<Currency, Failure> {
+pub(super) fn currency(text: &str) -> Result<Currency, Failure> {
     Currency::from_alpha(text).ok_or_else(|| value("currency", text, "ISO 4217, such as CNY"))
 }
 
-fn amount(text: &str, currency: Currency) -> Result<Amount, Failure> {
+pub(super) fn amount(text: &str, currency: Currency) -> Result<Amount, Failure> {
     Amount::parse(text, currency).map_err(|error| value("amount", text, error))
 }
 
-fn funding_kind(text: &str) -> Result<FundingKind, Failure> {
+pub(super) fn funding_kind(text: &str) -> Result<FundingKind, Failure> {
     match text {
         "bank" => Ok(FundingKind::Bank),
         "third-party" => Ok(FundingKind::ThirdParty),
@@ -529,13 +492,13 @@ fn funding_kind(text: &str) -> Result<FundingKind, Failure> {
 }
 
 /// The account `bank:17` in a currency.
-fn account_id(text: &str, currency: Currency) -> Result<AccountId, Failure> {
+pub(super) fn account_id(text: &str, currency: Currency) -> Result<AccountId, Failure> {
     let (kind, number) = account(text)?;
     Ok(Book::Funding(kind, number).id(currency))
 }
 
 /// `bank:17`.
-fn account(text: &str) -> Result<(FundingKind, FundingNumber), Failure> {
+pub(super) fn account(text: &str) -> Result<(FundingKind, FundingNumber), Failure> {
     let parsed = text
         .split_once(':')
         .and_then(|(kind, number)| Some((funding_kind(kind).ok()?, FundingNumber(number.parse().ok()?))));

@@ -73,6 +73,15 @@ impl FundingKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FundingNumber(pub u64);
 
+impl FundingNumber {
+    /// The number in a funding account's id.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the lowest 64 bits are meant")]
+    pub const fn of(id: AccountId) -> Self {
+        Self(id.0 as u64)
+    }
+}
+
 /// Number of an issuer in this backend (its 8-byte id is a property).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IssuerNumber(pub u32);

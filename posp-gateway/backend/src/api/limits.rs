@@ -1,8 +1,10 @@
 //! Limits of online payments (`backend.md` section 2): who may spend or take in how much, at once and in a day.
 
+use super::Tally;
 use crate::accounts::AccountId;
 use crate::accounts::chart::FundingKind;
 use protocol::ids::{MerchantId, TerminalId};
+use protocol::money::Currency;
 
 /// Whose limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,4 +32,24 @@ pub struct Limit {
     pub day_sum_max: Option<u64>,
     /// How many in a day (else 65).
     pub day_count_max: Option<u32>,
+}
+
+/// Limits that were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Them, by whose they are.
+    pub limits: Vec<LimitReport>,
+    /// There are more.
+    pub more: bool,
+}
+
+/// A limit, and what is used of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitReport {
+    /// The limit.
+    pub limit: Limit,
+    /// Currency of its amounts; a kind of account has none.
+    pub currency: Option<Currency>,
+    /// What was used of the day; a kind of account uses nothing, each of its accounts does.
+    pub used: Option<Tally>,
 }

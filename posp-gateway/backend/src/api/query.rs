@@ -1,6 +1,6 @@
 //! What may be read of the backend, and what was read. Nothing here changes anything.
 
-use super::{AcquirerId, CardStatus, Found, Search};
+use super::{AcquirerId, CardStatus, Found, Limits, Search};
 use crate::accounts::chart::{IssuerNumber, MerchantNumber};
 use crate::accounts::{AccountId, TransferSeq};
 use crate::report::{AuditReport, BatchReport, Statement};
@@ -9,7 +9,7 @@ use protocol::ids::{
     Asn, BatchNo, IssuerId, MerchantId, OfflineCounter, OnlineCounter, SamTerminal, Stan, TermSeq, TerminalId,
 };
 use protocol::money::{Amount, CardAmount, Currency};
-use protocol::time::Wall;
+use protocol::time::{CardDate, Wall};
 
 /// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,13 @@ pub enum Query {
         /// How many.
         limit: u32,
     },
+    /// Limits with what is used of them, at most `limit`.
+    Limits {
+        /// The gateway's local day.
+        day: CardDate,
+        /// How many.
+        limit: u32,
+    },
     /// Whether an account could pay this much now. A carrier or content provider may ask this, and learns nothing else: not the balance, nor
     /// whether there is such an account.
     Suffices {
@@ -93,6 +100,8 @@ pub enum Report {
     DenyList(DenyList),
     /// Transactions, oldest first.
     Found(Found),
+    /// Limits.
+    Limits(Limits),
     /// Yes or no.
     Suffices(bool),
     /// An audit.

@@ -284,9 +284,23 @@ help-posp-gateway-funding-suffices = Whether an account could pay an amount now:
 help-posp-gateway-funding-suffices-account = bank:NUMBER, third-party:NUMBER or carrier:NUMBER
 help-posp-gateway-funding-suffices-amount = Amount, for example 30.00
 help-posp-gateway-funding-suffices-currency = Currency of the account
+help-posp-gateway-payer = Card numbers and the accounts that they draw on
+    .examples =
+        posp-gateway payer add bank:1 < number.txt
+help-posp-gateway-payer-add = Register a card number for the account that its payments draw on; the number is read from standard input
+    .examples =
+        posp-gateway payer add bank:1
+        posp-gateway payer add carrier:138 --currency CNY < number.txt
+help-posp-gateway-payer-add-account = bank:NUMBER, third-party:NUMBER or carrier:NUMBER
+help-posp-gateway-payer-add-currency = Currency of the account
 help-posp-gateway-limit = What accounts may spend and merchants take in online
     .examples =
         posp-gateway limit set --kind carrier --payment 200.00 --day-sum 500.00
+help-posp-gateway-limit-list = Every limit, and what is used of it today
+    .examples =
+        posp-gateway limit list
+        posp-gateway --json limit list --limit 100
+help-posp-gateway-limit-list-limit = Most limits to list
 help-posp-gateway-limit-set = Set the limits of a kind of account, an account, a terminal or a merchant; what is not given is not limited
     .examples =
         posp-gateway limit set --kind carrier --payment 200.00 --day-sum 500.00 --day-count 20
@@ -328,6 +342,17 @@ gateway-what-closed = closed account
 gateway-what-limit = limits of
 gateway-suffices = Yes.
 gateway-suffices-not = No.
+gateway-payer-added = { $pan } draws on { $account } now. Its token: { $token }
+gateway-payer-existed = { $pan } draws on { $account } already. Its token: { $token }
+gateway-no-limits = Nobody has a limit.
+gateway-more-limits = There are more: raise --limit.
+gateway-limit-none = no limit
+gateway-limit-kind = kind
+gateway-limit-account = account
+gateway-limit-terminal = terminal
+gateway-limit-merchant = merchant
+gateway-limit = { $scope } { $name }: a payment { $payment }; a day { $sum }; payments a day { $count }
+gateway-limit-used = used today: { $sum } in { $count } payments
 gateway-no-transactions = No such transaction.
 gateway-more-transactions = There are more: narrow the search, or raise --limit.
 gateway-kind-balance = balance inquiry

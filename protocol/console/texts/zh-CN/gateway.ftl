@@ -284,9 +284,23 @@ help-posp-gateway-funding-suffices = 账户此刻是否足以支付某金额：�
 help-posp-gateway-funding-suffices-account = bank:编号、third-party:编号 或 carrier:编号
 help-posp-gateway-funding-suffices-amount = 金额，例如 30.00
 help-posp-gateway-funding-suffices-currency = 账户币种
+help-posp-gateway-payer = 卡号及其所对应的账户
+    .examples =
+        posp-gateway payer add bank:1 < number.txt
+help-posp-gateway-payer-add = 登记卡号所对应的账户；卡号从标准输入读取
+    .examples =
+        posp-gateway payer add bank:1
+        posp-gateway payer add carrier:138 --currency CNY < number.txt
+help-posp-gateway-payer-add-account = bank:编号、third-party:编号 或 carrier:编号
+help-posp-gateway-payer-add-currency = 账户币种
 help-posp-gateway-limit = 联机交易限额：账户可支出多少，商户可收入多少
     .examples =
         posp-gateway limit set --kind carrier --payment 200.00 --day-sum 500.00
+help-posp-gateway-limit-list = 列出所有限额及当日已用额度
+    .examples =
+        posp-gateway limit list
+        posp-gateway --json limit list --limit 100
+help-posp-gateway-limit-list-limit = 最多列出多少条
 help-posp-gateway-limit-set = 设置某类账户、某账户、终端或商户的限额；未给出的即不限
     .examples =
         posp-gateway limit set --kind carrier --payment 200.00 --day-sum 500.00 --day-count 20
@@ -328,6 +342,17 @@ gateway-what-closed = 已关闭账户
 gateway-what-limit = 限额
 gateway-suffices = 足够。
 gateway-suffices-not = 不足。
+gateway-payer-added = { $pan } 现由账户 { $account } 付款。其标记：{ $token }
+gateway-payer-existed = { $pan } 已由账户 { $account } 付款。其标记：{ $token }
+gateway-no-limits = 没有设置任何限额。
+gateway-more-limits = 还有更多：请提高 --limit。
+gateway-limit-none = 不限
+gateway-limit-kind = 类别
+gateway-limit-account = 账户
+gateway-limit-terminal = 终端
+gateway-limit-merchant = 商户
+gateway-limit = { $scope } { $name }：单笔 { $payment }；每日 { $sum }；每日笔数 { $count }
+gateway-limit-used = 当日已用：{ $sum }，共 { $count } 笔
 gateway-no-transactions = 没有这样的交易。
 gateway-more-transactions = 还有更多：请缩小范围或提高 --limit。
 gateway-kind-balance = 余额查询
