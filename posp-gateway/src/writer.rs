@@ -184,7 +184,12 @@ impl<B: Backend> Writer<B> {
         self.failures = self.failures.saturating_add(1);
         if self.failures.is_power_of_two() {
             let failures = self.failures;
-            tracing::error!(%fault, requests, failures, "the store failed: nothing was decided");
+            match fault {
+                StoreFault::InDoubt(_) => {
+                    tracing::error!(%fault, requests, failures, "the store failed: what became of them is not known, they are not answered");
+                }
+                _ => tracing::error!(%fault, requests, failures, "the store failed: nothing was decided"),
+            }
         }
     }
 
@@ -300,9 +305,13 @@ impl<B: Backend> Writer<B> {
         self.under_way = UnderWay { requests, asked, answers: Vec::new() };
     }
 
-    /// What was under way was not kept: it is decided again, and nobody has seen the first answers.
+    /// What was under way was not kept: it is decided again, and nobody has seen the first answers. What may have been kept is not: whatever
+    /// failed the second time would say nothing of the first.
     fn again(&mut self, fault: &StoreFault, now: Now) {
         let UnderWay { mut requests, mut asked, .. } = std::mem::take(&mut self.under_way);
+        if let StoreFault::InDoubt(_) = fault {
+            return self.fail_all(&mut requests, &mut asked, fault);
+        }
         tracing::info!(%fault, requests = requests.len(), "a batch is decided again");
         while !requests.is_empty() {
             match self.backend.execute(now, &requests) {
@@ -359,10 +368,12 @@ impl<B: Backend> Writer<B> {
         }
     }
 
+    /// Nothing was decided, unless that is what nobody knows: then a terminal gets no answer, and an operator that one.
     fn fail(&mut self, asker: Asker, fault: &StoreFault) {
-        match asker {
-            Asker::Terminal(to, echo) => self.leave(to, Done::Failed(echo)),
-            Asker::Operator(reply) => {
+        match (asker, fault) {
+            (asker @ Asker::Terminal(..), StoreFault::InDoubt(_)) => self.lose(asker),
+            (Asker::Terminal(to, echo), _) => self.leave(to, Done::Failed(echo)),
+            (Asker::Operator(reply), _) => {
                 let _ = reply.send(Err(fault.clone()));
             }
         }

@@ -212,7 +212,7 @@ fn a_commit_on_its_way_through_a_crash_of_the_server_is_kept_or_not_and_the_stor
             Ok(()) => assert!(kept, "round {round}: it was said to be kept"),
             Err(StoreFault::Conflict) => assert!(!kept, "round {round}: it was said to be lost"),
             // The server took longer than the store waits: nobody could know.
-            Err(StoreFault::Away(_)) => {}
+            Err(StoreFault::InDoubt(_)) => {}
             Err(fault) => panic!("{fault}"),
         }
         fates[usize::from(kept)] += 1;
@@ -237,7 +237,9 @@ fn work(mut gateway: Gateway, terminal: u32, stop: &AtomicBool) -> (Gateway, Has
                     }
                     break;
                 }
-                Err(StoreFault::Away(_) | StoreFault::InUse | StoreFault::Conflict) => {
+                Err(
+                    StoreFault::Away(_) | StoreFault::InDoubt(_) | StoreFault::InUse | StoreFault::Conflict,
+                ) => {
                     refusals += 1;
                     std::thread::sleep(Duration::from_millis(20));
                 }

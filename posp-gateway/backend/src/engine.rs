@@ -158,6 +158,14 @@ impl<S: Store> Engine<S> {
     }
 }
 
+/// A reading leaves nothing in doubt, whatever else is.
+fn of_reading(fault: StoreFault) -> StoreFault {
+    match fault {
+        StoreFault::InDoubt(why) => StoreFault::Away(why),
+        fault => fault,
+    }
+}
+
 impl<S: Store> Backend for Engine<S> {
     fn execute(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
         self.settle(now, batch)
@@ -194,14 +202,14 @@ impl<S: Store> Backend for Engine<S> {
         for _ in 1..WHOLE_TRIES {
             match self.read(query) {
                 Err(StoreFault::Conflict) => {}
-                other => return other,
+                other => return other.map_err(of_reading),
             }
         }
-        self.read(query)
+        self.read(query).map_err(of_reading)
     }
 
     fn copy_to(&mut self, file: &Path) -> Result<(), StoreFault> {
-        self.store.copy_to(file)
+        self.store.copy_to(file).map_err(of_reading)
     }
 }
 

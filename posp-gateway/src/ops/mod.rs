@@ -437,6 +437,7 @@ pub fn store_failure(path: &str, fault: &StoreFault) -> Failure {
         StoreFault::InUse => code::GATEWAY_STORE_IN_USE,
         StoreFault::Older { .. } => code::GATEWAY_STORE_OLDER,
         StoreFault::Away(_) => code::GATEWAY_DATABASE_AWAY,
+        StoreFault::InDoubt(_) => code::GATEWAY_IN_DOUBT,
         StoreFault::Refused(_) => code::GATEWAY_DATABASE_REFUSED,
         StoreFault::Newer { .. } => code::GATEWAY_STORE_NEWER,
         StoreFault::Damaged { .. } => code::GATEWAY_STORE_DAMAGED,

@@ -1,12 +1,16 @@
 //! What askers are told, whatever the backend does, and when.
 
 use super::*;
-use protocol::ids::MerchantId;
-use protocol::money::Currency;
+use crate::switch::Seal;
+use backend::api::AcquirerId;
+use backend::api::{ContentDigest, HostBody, HostRequest, Identity, PayerToken};
+use protocol::ids::{BatchNo, MerchantId, Stan, TerminalId};
+use protocol::iso8583::{Mti, Tpdu};
+use protocol::money::{Amount, Currency};
 use protocol::time::{Mono, Wall};
 
 /// What the backend does when it is called, one after the other.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Does {
     /// `execute`, or `submit`: so many are decided and durable.
     Keeps(usize),
@@ -14,8 +18,12 @@ enum Does {
     Starts,
     /// `submit`: what was on its way is lost.
     Lost,
+    /// `submit`: what was on its way may be kept or not.
+    LostInDoubt,
     /// Any call: the store fails.
     Fails,
+    /// Any call: the answer to a commit is lost.
+    Doubts,
     /// `finish`: what was on its way is durable.
     Finishes,
 }
@@ -30,12 +38,18 @@ impl Scripted {
     }
 }
 
+fn in_doubt() -> StoreFault {
+    StoreFault::InDoubt("no answer".to_owned())
+}
+
 /// The answer to a request is its number.
 fn decided(batch: &[Request], many: usize) -> Vec<Answer> {
     let done = |request: &Request| match request {
         Request::Admin(AdminRequest::AddMerchant { name, .. }) => {
             Answer::Admin(AdminAnswer::Count(name.parse().unwrap()))
         }
+        // Only its fate is asked for.
+        Request::Host(_) => Answer::Admin(AdminAnswer::Count(u32::MAX)),
         other => panic!("{other:?}"),
     };
     batch.iter().take(many).map(done).collect()
@@ -46,6 +60,7 @@ impl Backend for Scripted {
         match self.next() {
             Keeps(many) => Ok(decided(batch, many)),
             Fails => Err(StoreFault::Full),
+            Doubts => Err(in_doubt()),
             other => panic!("execute is no {other:?}"),
         }
     }
@@ -55,6 +70,8 @@ impl Backend for Scripted {
             Starts => Ok(Submitted::UnderWay(decided(batch, batch.len()))),
             Lost => Ok(Submitted::BeforeLost(StoreFault::Conflict)),
             Fails => Err(StoreFault::Full),
+            Doubts => Err(in_doubt()),
+            LostInDoubt => Ok(Submitted::BeforeLost(in_doubt())),
             Finishes => panic!("it was not asked to finish"),
         }
     }
@@ -62,6 +79,7 @@ impl Backend for Scripted {
         match self.next() {
             Finishes => Ok(()),
             Fails => Err(StoreFault::Full),
+            Doubts => Err(in_doubt()),
             other => panic!("finish is no {other:?}"),
         }
     }
@@ -158,6 +176,65 @@ fn a_batch_that_was_not_kept_is_decided_again_before_the_next() {
     assert_eq!(five(&[Starts, Fails, Keeps(5)]), all(0..5));
     // And the second time for good.
     assert_eq!(five(&[Starts, Fails, Keeps(1), Fails]), [all(0..1), vec![full(); 4]].concat());
+}
+
+/// A terminal's request, and where its answer comes to.
+fn terminals() -> (Job, Arc<Mailbox>) {
+    let (mailbox, terminal) = (Arc::new(Mailbox::default()), TerminalId::from_text("T0000001").unwrap());
+    let echo = Echo {
+        tpdu: Tpdu { destination: [0, 3], source: [0, 0] },
+        header: None,
+        mti: Mti::FINANCIAL,
+        code: None,
+        amount: None,
+        trace: Stan(1),
+        terminal,
+        merchant: None,
+        currency: None,
+        batch: None,
+        seal: Seal::None,
+        asked: None,
+    };
+    let identity = Identity {
+        acquirer: AcquirerId(1),
+        terminal,
+        merchant: MerchantId::from_text("M1").unwrap(),
+        batch: BatchNo(1),
+        trace: Stan(1),
+    };
+    let body = HostBody::Purchase { payer: PayerToken([7; 16]), amount: Amount::new(1, Currency::CNY) };
+    let request = HostRequest { identity, digest: ContentDigest([0; 16]), body };
+    let ask = Ask { echo, question: Question::Host(request) };
+    (Job::Terminal(Arc::clone(&mailbox), Box::new(ask)), mailbox)
+}
+
+#[test]
+fn nobody_is_told_that_nothing_was_decided_while_that_is_in_doubt() {
+    for does in [&[Doubts][..], &[Starts, Doubts], &[Starts, LostInDoubt, Doubts]] {
+        let doubted = does.contains(&LostInDoubt);
+        let mut writer = Writer::new(Scripted(does.to_vec()));
+        let ((mut batch, mut replies), (job, mailbox)) = (jobs(0..2), terminals());
+        batch.push(job);
+        writer.begin(&mut batch, NOW);
+        let (mut next, mut later) = jobs(2..3);
+        if doubted {
+            writer.begin(&mut next, NOW);
+        }
+        writer.finish(NOW);
+        assert_eq!(told(&mut replies), [Some(Err(in_doubt())), Some(Err(in_doubt()))], "{does:?}");
+        assert!(matches!(mailbox.collect().as_slice(), [Done::Lost]), "{does:?}");
+        if doubted {
+            assert_eq!(told(&mut later), [Some(Err(in_doubt()))], "it may be a repeat");
+        }
+        assert!(
+            writer.backend.0.is_empty(),
+            "{does:?}: what failed a second time would say nothing of the first"
+        );
+    }
+    // A failure that leaves nothing in doubt is an answer.
+    let (job, mailbox) = terminals();
+    Writer::new(Scripted(vec![Fails])).work(&mut vec![job], NOW);
+    assert!(matches!(mailbox.collect().as_slice(), [Done::Failed(_)]));
 }
 
 #[test]

@@ -136,7 +136,9 @@ impl Gateway {
         loop {
             match self.ask(requests) {
                 Ok(answers) => return answers,
-                Err(StoreFault::Away(why)) => assert!(Instant::now() < deadline, "{why}"),
+                Err(StoreFault::Away(why) | StoreFault::InDoubt(why)) => {
+                    assert!(Instant::now() < deadline, "{why}")
+                }
                 Err(fault) => panic!("{fault}"),
             }
             std::thread::sleep(Duration::from_millis(20));

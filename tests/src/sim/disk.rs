@@ -148,7 +148,7 @@ fn failed_sync() -> StoreFault {
 }
 
 fn broken() -> StoreFault {
-    StoreFault::Away("the connection broke".into())
+    StoreFault::InDoubt("the connection broke".into())
 }
 
 /// What became of the first of two that were on their way: committed, and decided on it.
@@ -204,7 +204,8 @@ impl Disk {
     fn reach(&self) -> Result<(), StoreFault> {
         match (self.died, self.away) {
             (Some(_), _) => Err(StoreFault::Closed),
-            (None, true) => Err(StoreFault::Away("no route to it".into())),
+            // It was lost with a commit.
+            (None, true) => Err(StoreFault::InDoubt("no route to it".into())),
             (None, false) => Ok(()),
         }
     }

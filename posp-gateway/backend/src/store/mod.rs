@@ -35,7 +35,7 @@ use std::ops::ControlFlow;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitNo(pub u64);
 
-/// Why a store could not do it. After any of these nothing of the batch was kept, and what was committed before still is.
+/// Why a store could not do it. What was committed before still is; after any of these but [`StoreFault::InDoubt`] nothing of the batch was kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreFault {
     /// No space left.
@@ -77,6 +77,10 @@ pub enum StoreFault {
     /// The database server is away, starting, full of connections, or no longer the primary: it is asked again and again.
     #[error("the database does not answer: {0}")]
     Away(String),
+    /// The answer to a commit was lost, and the server has not been reached since: that commit, or what this asks about, may be kept or not. Whoever
+    /// asked must not be told either.
+    #[error("it is not known yet whether a commit was kept: {0}")]
+    InDoubt(String),
     /// The database server does not let us in.
     #[error("the database refuses the gateway: {0}")]
     Refused(String),
@@ -268,7 +272,7 @@ pub trait Store {
     /// Makes a batch durable, all or nothing, and appends its link. Outcomes are in the order of the changes.
     ///
     /// # Errors
-    /// Nothing of the batch was kept.
+    /// Nothing of the batch was kept; [`StoreFault::InDoubt`]: nobody knows yet.
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault>;
 
     /// Whether [`Store::start`] returns before the batch is durable, and reads go on meanwhile as if it were.
@@ -288,7 +292,7 @@ pub trait Store {
     /// What became of the batch that was started, told once; it is durable if this is `Ok`. Nothing started: `Ok`.
     ///
     /// # Errors
-    /// As [`Store::commit`], or another writer was first: nothing was kept.
+    /// As [`Store::commit`], or another writer was first.
     fn finish(&mut self) -> Result<(), StoreFault> {
         Ok(())
     }

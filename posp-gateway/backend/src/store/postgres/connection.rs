@@ -27,8 +27,16 @@ pub(super) struct Away {
 }
 
 impl PostgresStore {
-    /// Has a session, or waits for one as long as may be.
+    /// Has a session, or waits for one as long as may be. While a commit is in doubt, so is everything: a request may be a repeat of one in it.
     pub(super) fn reach(&mut self) -> Result<(), StoreFault> {
+        let reached = self.wait_for_a_session();
+        reached.map_err(|fault| match self.doubt {
+            Some(_) => StoreFault::InDoubt(fault.to_string()),
+            None => fault,
+        })
+    }
+
+    fn wait_for_a_session(&mut self) -> Result<(), StoreFault> {
         if self.session.as_ref().is_some_and(|session| !session.is_closed()) {
             return Ok(());
         }
@@ -98,6 +106,10 @@ impl PostgresStore {
             return Err(fault);
         }
         self.connection = self.connection.saturating_add(1);
+        if let Some(Linked { number, .. }) = self.doubt.take() {
+            let kept = self.heads.link.is_some_and(|link| link.number >= number);
+            tracing::warn!(commit = %number, kept, "a commit is no longer in doubt");
+        }
         Ok(())
     }
 

@@ -101,20 +101,17 @@ impl PostgresStore {
         self.fate.take().unwrap_or(Ok(()))
     }
 
-    /// A commit failed: whether it was kept all the same.
+    /// A commit failed: whether it was kept all the same. It stays in doubt as long as the server cannot be asked.
     fn not_kept(&mut self, fault: StoreFault, link: Linked) -> Result<(), StoreFault> {
         match fault {
             StoreFault::Away(why) => {
                 tracing::warn!(%why, commit = %link.number, "a commit's answer was lost");
                 self.session = None;
+                self.doubt = Some(link);
                 // Reached again, the heads are those of the database, and nobody works on it in our name.
                 self.reach()?;
-                if self.heads.link == Some(link) {
-                    tracing::info!(commit = %link.number, "it was kept");
-                    return Ok(());
-                }
-                tracing::info!(commit = %link.number, "it was not kept: its requests are decided again");
-                Err(AGAIN)
+                // If it was not kept, its requests are decided again.
+                if self.heads.link == Some(link) { Ok(()) } else { Err(AGAIN) }
             }
             StoreFault::Conflict => {
                 self.give_way();

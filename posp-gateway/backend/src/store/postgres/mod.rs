@@ -7,8 +7,9 @@
 //! second decides again, and then finds the first one's answer.
 //!
 //! **Nothing is done twice when the server goes away.** A commit whose answer is lost is found, or not found, by its link once the gateway's number
-//! is ours again, which is when the session before has ended. While the server is away a batch waits [`Options::wait`] at most, and those after
-//! it are refused at once between tries, so that terminals get an answer in time.
+//! is ours again, which is when the session before has ended. Until then it is in doubt ([`StoreFault::InDoubt`]), and so is every request, which may be
+//! a repeat of one in that commit. While the server is away a batch waits [`Options::wait`] at most, and those after it are refused at once
+//! between tries, so that terminals get an answer in time.
 //!
 //! Numbers are the gateway's own (`gateway.rs`), so no two gateways wait for each other's. Payments change no row of a merchant or of the
 //! system. Rows that rarely change are remembered with their versions, which the commit checks.
@@ -31,7 +32,7 @@ pub(in crate::store) use reads::is_kept;
 pub use schema::prepare;
 pub use session::Address;
 
-use super::{Batch, GatewayNo, Heads, Key, Link, Outcome, Record, Scan, Store, StoreFault, Visit};
+use super::{Batch, GatewayNo, Heads, Key, Link, Linked, Outcome, Record, Scan, Store, StoreFault, Visit};
 use crate::accounts::{Hold, TransactionSeq};
 use crate::map::Map;
 use connection::{Away, runtime};
@@ -87,6 +88,8 @@ pub struct PostgresStore {
     reading: bool,
     conflicts: u32,
     away: Option<Away>,
+    /// A commit whose answer was lost, until the server says what became of it.
+    doubt: Option<Linked>,
     /// While a ledger is taken in: its newest link so far.
     importing: Option<Option<Link>>,
     /// It has taken a ledger in: from then on it reads, without a gateway's number, which may be another process's by now.
@@ -123,6 +126,7 @@ impl PostgresStore {
             reading: false,
             conflicts: 0,
             away: None,
+            doubt: None,
             importing: None,
             only_reads: false,
         }
