@@ -5,7 +5,7 @@ use super::{
     Account, AccountId, AccountRejection, NewAccount, NewTransfer, Totals, Transfer, TransferKind,
     TransferRejection, TransferSeq,
 };
-use crate::store::{Record, Scan, Store, StoreFault, Working};
+use crate::store::{Key, Record, Scan, Store, StoreFault, Working};
 use protocol::time::Wall;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -128,7 +128,8 @@ impl<S: Store> Ledger<S> {
         Ok(found)
     }
 
-    /// The four sums of accounts just before `time`, derived from the transfers alone (running totals are not consulted).
+    /// The four sums of accounts just before `time`, derived from the transfers alone (running totals are not consulted). Of a hold that another
+    /// gateway made by a later clock than it was resolved by, nothing counts before the later of both.
     ///
     /// # Errors
     /// The store failed, or its transfers contradict each other.
@@ -144,7 +145,13 @@ impl<S: Store> Ledger<S> {
             }
             if damaged { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        if damaged || derive.unmatched().next().is_some() {
+        for hold in derive.awaited() {
+            damaged |= !matches!(
+                self.store.get(&Key::Transfer(hold))?,
+                Some(Record::Transfer(it)) if it.at >= time && matches!(it.kind, TransferKind::Pending { .. })
+            );
+        }
+        if damaged {
             return Err(StoreFault::Damaged { what: "transfers" });
         }
         let totals = |id: &AccountId| sums.get(id).copied().unwrap_or_default();
@@ -208,6 +215,11 @@ impl Derivation {
     /// The holds still open.
     pub(crate) const fn open(&self) -> &HashMap<TransferSeq, u64> {
         &self.holds
+    }
+
+    /// Holds that never came, or were resolved before, and are resolved.
+    fn awaited(&self) -> impl Iterator<Item = TransferSeq> + '_ {
+        self.early.keys().copied()
     }
 
     /// Resolutions whose hold never came, or was resolved before.

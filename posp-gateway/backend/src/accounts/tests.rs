@@ -3,7 +3,9 @@
 use super::chart::{Book, FundingKind, FundingNumber, IssuerNumber, MerchantNumber, code};
 use super::*;
 use crate::accounts::rules::Verdict;
+use crate::store::GatewayNo;
 use crate::store::memory::MemoryStore;
+use crate::store::memory::shared::Database;
 use proptest::prelude::*;
 
 const CNY: Currency = Currency::CNY;
@@ -351,4 +353,22 @@ proptest! {
         let same: Vec<_> = naive.applied.iter().filter(|t| t.debit == SHOP.id(CNY) || t.credit == SHOP.id(CNY)).copied().collect();
         prop_assert_eq!(all, same);
     }
+}
+
+#[test]
+fn a_hold_that_was_resolved_by_a_slower_clock_counts_from_the_later_time() {
+    let database = Database::new();
+    let [mut fast, mut slow] =
+        [0, 1].map(|gateway| Ledger::new(database.gateway(GatewayNo::new(gateway).unwrap())));
+    let accounts = [ALICE, SHOP, Book::Settlement].map(|book| book.new_account(CNY));
+    assert!(fast.create_accounts(&accounts, Wall(0)).unwrap().iter().all(Result::is_ok));
+    fast.create_transfers(&[post(Book::Settlement, ALICE, 100)], Wall(1)).unwrap()[0].unwrap();
+    let of = fast.create_transfers(&[hold(ALICE, SHOP, 60, None)], Wall(1_000)).unwrap()[0].unwrap();
+    let posting = new(Order::PostHold { of, amount: None });
+    slow.create_transfers(&[posting], Wall(500)).unwrap()[0].unwrap();
+    let mut at = |time| {
+        let totals = fast.balances_at(&[SHOP.id(CNY)], Wall(time)).unwrap()[0].totals;
+        (totals.credits_pending, totals.credits_posted)
+    };
+    assert_eq!([at(400), at(700), at(1_001)], [(0, 0), (0, 0), (0, 60)]);
 }
