@@ -59,7 +59,8 @@ pub enum Submitted {
 /// The backend as the gateway sees it.
 pub trait Backend {
     /// Decides the first requests of a batch, at least one, and makes them durable. Answers are in the order of `batch`, and of all of them
-    /// unless several gateways share a store: there a batch that others keep overtaking is decided in parts. The rest is to be asked again.
+    /// unless several gateways share a store, where a batch that others keep overtaking is decided in parts, or a request met a contradiction in the
+    /// books: it alone is answered "system error", apart from those before and after it. The rest is to be asked again.
     ///
     /// # Errors
     /// The store failed: nothing may be answered but "system error" (96), and the sender may repeat. Nothing was kept, or the word that it was

@@ -2,7 +2,7 @@
 
 use crate::accounts::rules;
 use crate::admin;
-use crate::api::{Answer, Backend, Query, Report, Request, Submitted};
+use crate::api::{AdminAnswer, AdminRefusal, Answer, Backend, Query, Report, Request, Submitted};
 use crate::needs;
 use crate::query;
 use crate::store::{Store, StoreFault, Working};
@@ -53,6 +53,8 @@ pub struct Engine<S> {
     store: S,
     keys: Arc<dyn KeyModule>,
     policy: Policy,
+    /// The request of the batch decided last that met a contradiction in the books.
+    culprit: Option<usize>,
 }
 
 impl<S> core::fmt::Debug for Engine<S> {
@@ -77,7 +79,7 @@ pub(crate) struct Desk<'k> {
 impl<S: Store> Engine<S> {
     /// Over this store, with these keys.
     pub fn new(store: S, keys: Arc<dyn KeyModule>) -> Self {
-        Self { store, keys, policy: Policy::default() }
+        Self { store, keys, policy: Policy::default(), culprit: None }
     }
 
     /// With another policy than the default.
@@ -103,6 +105,7 @@ impl<S: Store> Engine<S> {
         batch: &[Request],
         done: impl FnOnce(Working<'_, S>, Vec<Answer>) -> Result<T, StoreFault>,
     ) -> Result<T, StoreFault> {
+        self.culprit = None;
         let keys = Arc::clone(&self.keys);
         let mut working = Working::new(&mut self.store, now.wall)?;
         let (date, time) = now.local().map_err(|_| StoreFault::Clock)?;
@@ -113,16 +116,26 @@ impl<S: Store> Engine<S> {
             policy: self.policy,
         };
         if working.store().wants_prefetch() {
-            needs::prefetch(working.store(), batch, (desk.now, EXPIRE_MAX))?;
+            match needs::prefetch(working.store(), batch, (desk.now, EXPIRE_MAX)) {
+                // Whose request needs the row that contradicts itself is seen when that request reads it.
+                Ok(()) | Err(StoreFault::Damaged { .. }) => {}
+                Err(fault) => return Err(fault),
+            }
         }
         let over = rules::expire(&mut working, desk.now, EXPIRE_MAX)?;
         transactions::expired(&mut working, &over)?;
         let mut answers = Vec::with_capacity(batch.len());
-        for request in batch {
-            answers.push(match request {
-                Request::Host(request) => Answer::Host(transactions::handle(&mut working, &desk, request)?),
-                Request::Admin(request) => Answer::Admin(admin::handle(&mut working, &desk, request)?),
-            });
+        for (place, request) in batch.iter().enumerate() {
+            let answer = match request {
+                Request::Host(request) => {
+                    transactions::handle(&mut working, &desk, request).map(Answer::Host)
+                }
+                Request::Admin(request) => admin::handle(&mut working, &desk, request).map(Answer::Admin),
+            };
+            if matches!(answer, Err(StoreFault::Damaged { .. })) {
+                self.culprit = Some(place);
+            }
+            answers.push(answer?);
         }
         done(working, answers)
     }
@@ -137,7 +150,8 @@ impl<S: Store> Engine<S> {
 
 impl<S: Store> Engine<S> {
     /// Decides a batch until no other writer was in between; of one that keeps being overtaken, its first half. So what is answered and what is
-    /// not is always what was kept and what was not, whatever becomes of the rest.
+    /// not is always what was kept and what was not, whatever becomes of the rest. Of a batch with a request that meets a contradiction in the books,
+    /// those before it; and then that request alone fails, not everybody who happened to ask at the same time.
     fn settle(&mut self, now: Now, batch: &[Request]) -> Result<Vec<Answer>, StoreFault> {
         let tries = if batch.len() > 1 { WHOLE_TRIES } else { SINGLE_TRIES };
         for _ in 0..tries {
@@ -146,7 +160,7 @@ impl<S: Store> Engine<S> {
                 // Rows that contradict each other may have been read before and after a commit of another writer.
                 Err(StoreFault::Damaged { what }) => match self.store.confirm() {
                     Err(StoreFault::Conflict) => {}
-                    _ => return Err(StoreFault::Damaged { what }),
+                    _ => return self.around(now, batch, what),
                 },
                 other => return other,
             }
@@ -154,6 +168,23 @@ impl<S: Store> Engine<S> {
         match batch.split_at_checked(batch.len() / 2) {
             Some((first, _)) if !first.is_empty() => self.settle(now, first),
             _ => Err(StoreFault::Conflict),
+        }
+    }
+
+    /// Decides what stands before the request that met a contradiction; of a batch that begins with it, answers it alone, keeping nothing.
+    fn around(&mut self, now: Now, batch: &[Request], what: &'static str) -> Result<Vec<Answer>, StoreFault> {
+        match self.culprit.and_then(|place| batch.split_at_checked(place)) {
+            Some(([], [Request::Host(request), _, ..])) => {
+                tracing::error!(what, terminal = %request.identity.terminal, "the books contradict themselves");
+                let (date, time) = now.local().map_err(|_| StoreFault::Clock)?;
+                Ok(vec![Answer::Host(transactions::undecided(Moment { date, time }))])
+            }
+            Some(([], [Request::Admin(_), _, ..])) => {
+                tracing::error!(what, "the books contradict themselves");
+                Ok(vec![Answer::Admin(AdminAnswer::Refused(AdminRefusal::Contradiction))])
+            }
+            Some((before, _)) if !before.is_empty() => self.settle(now, before),
+            _ => Err(StoreFault::Damaged { what }),
         }
     }
 }

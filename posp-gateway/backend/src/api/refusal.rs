@@ -39,6 +39,9 @@ pub enum AdminRefusal {
     /// A SAM's assignments only move forward in time.
     #[error("the SAM has a later assignment already")]
     NotForward,
+    /// The books contradict themselves where this request reads them.
+    #[error("the books contradict themselves where this request reads them: nothing was done; run the audit")]
+    Contradiction,
     /// Too many diversification factors, an amount of zero, or a name too long.
     #[error("a value is outside its bounds")]
     OutOfBounds,

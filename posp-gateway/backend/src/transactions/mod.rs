@@ -31,6 +31,7 @@ use crate::store::{
 use protocol::ids::{BatchNo, OnlineCounter};
 use protocol::iso8583::typed::{AuthorisationCode, ResponseCode};
 use protocol::money::Amount;
+use protocol::purse::Moment;
 use protocol::teeth::{Tooth, bites};
 
 /// Largest batch and trace number (6 digits).
@@ -108,13 +109,22 @@ pub(crate) fn step(transaction: &Transaction, event: Event) -> Result<Transactio
     life::moved(transaction, event).ok_or(StoreFault::Damaged { what: "the state of a transaction" })
 }
 
+/// The answer to what could not be decided, nor kept: "system error".
+pub(crate) const fn undecided(moment: Moment) -> HostAnswer {
+    unkept(moment, ResponseCode::SYSTEM)
+}
+
 /// An answer under which nothing was kept.
-fn bare(desk: &Desk<'_>, code: ResponseCode) -> HostAnswer {
+const fn bare(desk: &Desk<'_>, code: ResponseCode) -> HostAnswer {
+    unkept(desk.moment, code)
+}
+
+const fn unkept(moment: Moment, code: ResponseCode) -> HostAnswer {
     HostAnswer {
         code,
         reference: None,
         authorisation: None,
-        moment: desk.moment,
+        moment,
         amount: None,
         repeat: false,
         body: AnswerBody::None,
