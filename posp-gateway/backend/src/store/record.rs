@@ -226,6 +226,30 @@ impl TransactionKind {
         matches!(self, Self::Purchase | Self::Completion | Self::CompletionAdvice)
     }
 
+    /// Whether a terminal may reverse it.
+    #[must_use]
+    pub const fn is_reversible(self) -> bool {
+        match self {
+            Self::Purchase
+            | Self::Void
+            | Self::PreAuthorisation
+            | Self::PreAuthorisationVoid
+            | Self::Completion
+            | Self::CompletionVoid
+            | Self::Load
+            | Self::MerchantLoad => true,
+            Self::Balance
+            | Self::Refund
+            | Self::LoadConfirm
+            | Self::OfflineRecords
+            | Self::Settle
+            | Self::Upload
+            | Self::UploadEnd
+            | Self::Tombstone
+            | Self::CompletionAdvice => false,
+        }
+    }
+
     /// Whether a debit was taken back: what a batch counts as credit.
     #[must_use]
     pub const fn is_credit(self) -> bool {

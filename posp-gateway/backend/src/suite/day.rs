@@ -173,6 +173,71 @@ pub(super) fn totals_that_agree_close_the_batch_and_others_lead_to_a_report<S: S
     assert_eq!(world.audit().exceptions, []);
 }
 
+/// A terminal that lost its memory reverses a load that the host never saw, under a number that another message has taken since.
+pub(super) fn a_reversal_finds_nothing_under_a_number_that_cannot_be_what_it_means<S: Store>(store: S) {
+    let mut world = World::new(store);
+    world.fund(10_000, 1);
+    let mut card = world.card(1);
+    let load = world.load(&mut card, 500);
+    let consent = world.host(load);
+    let record = card.credit(500, SAM_1, consent.moment);
+    let held = world.send(HostBody::PreAuthorise { payer: PAYER, amount: cny(500) });
+    let original = Original { authorisation: held.authorisation, ..of(&held) };
+    let paid = card.pay(300, SAM_1, 1);
+    let mut sent = Vec::new();
+    for body in [
+        HostBody::Balance { payer: PAYER },
+        HostBody::LoadConfirm { original: Original::default(), record },
+        HostBody::OfflineRecords { records: vec![paid] },
+        HostBody::Complete { payer: PAYER, original, amount: cny(400), advice: true },
+        purchase(400),
+    ] {
+        let message = world.message(t1(), body);
+        assert_eq!(world.host(message.clone()).code, code("00"));
+        sent.push(message);
+    }
+    let totals = BatchTotals::default();
+    for (body, expected) in [
+        (HostBody::Settle { totals }, "95"),
+        (HostBody::Upload { items: vec![] }, "00"),
+        (HostBody::UploadEnd, "00"),
+    ] {
+        let message = world.message(t1(), body);
+        assert_eq!(world.host(message.clone()).code, code(expected));
+        sent.push(message);
+    }
+    world.batch += 1;
+    let bought = world.send(HostBody::PreAuthorise { payer: PAYER, amount: cny(1) });
+    assert_eq!(bought.code, code("00"));
+    let before = (world.available(), world.payable(shop()));
+    let mut reversed =
+        |of: &HostRequest, minor| world.host(World::<S>::reversal(of, cny(minor))).code.to_string();
+    let codes: Vec<_> = sent.iter().map(|message| reversed(message, 500)).collect();
+    assert_eq!(codes, ["25", "25", "25", "25", "64", "25", "25", "25"], "only the purchase may be meant");
+    assert_eq!(reversed(&sent[3], 400), "12", "the advice itself is not reversed");
+    assert_eq!((world.available(), world.payable(shop())), before);
+    assert_eq!(world.audit().exceptions, []);
+}
+
+pub(super) fn a_record_that_a_message_brings_twice_counts_once_and_is_listed_once<S: Store>(store: S) {
+    let mut world = World::new(store);
+    world.fund(10_000, 1);
+    let mut card = world.card(1);
+    world.loaded(&mut card, 5_000);
+    world.settle();
+    let record = card.pay(300, SAM_1, 1);
+    assert_eq!(world.upload(&[record, record]), ["00", "00"]);
+    let host = BatchTotals { debits: Tally { minor: 300, count: 1 }, ..BatchTotals::default() };
+    assert_eq!(world.host_totals(), host);
+    assert_eq!(world.send(HostBody::Settle { totals: BatchTotals::default() }).code, code("95"));
+    let key = ItemKey::Record(SAM_1, TermSeq(1));
+    let items = vec![UploadItem { side: Side::Debit, key, amount: cny(300) }];
+    assert_eq!(world.send(HostBody::Upload { items }).code, code("00"));
+    let ended = world.send(HostBody::UploadEnd);
+    let AnswerBody::Closed { totals, differences, all } = ended.body else { panic!("{ended:?}") };
+    assert_eq!((totals, differences, all), (host, vec![], 0));
+}
+
 pub(super) fn operators_requests_are_idempotent<S: Store>(store: S) {
     let mut world = World::new(store);
     world.fund(1000, 1);

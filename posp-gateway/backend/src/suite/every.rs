@@ -10,6 +10,8 @@ macro_rules! every_test {
             day::a_reversal_frees_the_money_once_and_a_late_original_is_declined
             day::a_void_frees_the_money_and_its_reversal_takes_it_back
             day::totals_that_agree_close_the_batch_and_others_lead_to_a_report
+            day::a_reversal_finds_nothing_under_a_number_that_cannot_be_what_it_means
+            day::a_record_that_a_message_brings_twice_counts_once_and_is_listed_once
             day::operators_requests_are_idempotent
             preauthorisation::a_completion_takes_a_part_releases_the_rest_and_happens_once
             preauthorisation::a_completion_may_exceed_what_was_held_by_the_tolerance_and_only_if_funds_allow
@@ -22,6 +24,10 @@ macro_rules! every_test {
             preauthorisation::a_reversed_completion_never_was
             preauthorisation::a_completion_taken_back_when_the_money_is_gone_leaves_nothing_held
             preauthorisation::an_advice_completes_and_is_taken_back_by_a_refund_alone
+            preauthorisation::a_completion_whose_void_was_reversed_is_taken_back_once_more
+            preauthorisation::an_expired_pre_authorisation_has_one_completion_at_most
+            preauthorisation::what_is_reversed_after_its_void_never_stands_again
+            preauthorisation::who_meets_a_contradiction_in_the_books_fails_alone
             refunds::what_was_taken_back_or_never_paid_is_not_refunded
             search::a_transaction_is_found_by_every_name_it_has
             search::a_payers_transactions_of_a_span_of_time_are_found_in_order

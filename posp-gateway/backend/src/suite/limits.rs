@@ -257,6 +257,8 @@ struct Paid {
     /// Whether the payer, the terminal and the merchant were counted at its time.
     counted: [bool; 3],
     stands: bool,
+    /// For good: what becomes of its void makes no difference.
+    reversed: bool,
     message: HostRequest,
     answer: HostAnswer,
     void: Option<HostRequest>,
@@ -368,6 +370,7 @@ impl Naive {
                         minor,
                         counted,
                         stands,
+                        reversed: false,
                         message,
                         answer,
                         void: None,
@@ -395,7 +398,7 @@ impl Naive {
                 let paid = &mut self.paid[which];
                 let reversal = World::<MemoryStore>::reversal(&paid.message, cny(paid.minor));
                 assert_eq!(street.host(reversal).code, APPROVED);
-                paid.stands = false;
+                (paid.stands, paid.reversed) = (false, true);
             }
             Step::ReverseVoid(index) if !self.paid.is_empty() => {
                 let which = index.index(self.paid.len());
@@ -403,7 +406,7 @@ impl Naive {
                 let Some(void) = paid.void.take() else { return };
                 let reversal = World::<MemoryStore>::reversal(&void, cny(paid.minor));
                 assert_eq!(street.host(reversal).code, APPROVED);
-                paid.stands = true;
+                paid.stands = !paid.reversed;
             }
             Step::Set { scope, payment, sum, count } => {
                 let scope = scopes()[*scope];

@@ -11,6 +11,7 @@ mod day;
 mod gateways;
 mod key_versions;
 mod limits;
+mod orders;
 mod preauthorisation;
 mod privacy;
 mod refunds;

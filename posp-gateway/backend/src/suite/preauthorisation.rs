@@ -1,8 +1,9 @@
 //! Pre-authorisation, completion, and what takes them back, on every store.
 
 use super::world::*;
+use crate::accounts::TransactionSeq;
 use crate::api::*;
-use crate::store::Store;
+use crate::store::{Record, Store, StoreFault, Working};
 use protocol::ids::*;
 
 const PENDING_DAYS: i64 = 30;
@@ -136,10 +137,11 @@ pub(super) fn after_its_time_the_money_is_free_and_a_completion_finds_nothing<S:
     assert_eq!(world.send(complete(&held, 600)).code, code("25"));
     assert_eq!(world.available(), 1000);
     assert_eq!(world.send(void(&held, 600)).code, code("25"));
-    assert_eq!(reverse(&mut world, &message, 600), "00", "nothing is left to reverse");
     assert!(world.alerts().is_empty());
     assert_eq!(world.send(advise(&held, 600)).code, code("25"));
     assert_eq!(world.alerts(), [AlertKind::AdviceRefused], "goods may have left: a person is told");
+    assert_eq!(reverse(&mut world, &message, 600), "00", "no money is left to reverse");
+    assert_eq!(world.send(complete(&held, 600)).code, code("12"), "and none ever will be");
     assert_eq!((world.available(), world.payable(shop())), (1000, 0));
     assert_eq!(world.audit().exceptions, []);
 }
@@ -258,4 +260,105 @@ pub(super) fn an_advice_completes_and_is_taken_back_by_a_refund_alone<S: Store>(
     assert_eq!(reverse(&mut world, &message, 600), "12", "a refund is not reversed");
     assert_eq!((world.available(), world.payable(shop())), (1000, 0));
     assert_eq!(world.audit().exceptions, []);
+}
+
+/// A completion of 100 whose void could hold nothing again, and was reversed: it stands, and its pre-authorisation is over.
+fn completed_and_over<S: Store>(world: &mut World<S>) -> (HostRequest, HostAnswer) {
+    let (_, held) = approved(world, authorise(600));
+    let (message, done) = approved(world, complete(&held, 100));
+    approved(world, HostBody::Purchase { payer: PAYER, amount: cny(900) });
+    let (voiding, _) = approved(world, void_completion(&done, 100));
+    assert_eq!(reverse(world, &voiding, 100), "00");
+    assert_eq!((world.available(), world.payable(shop())), (0, 100));
+    (message, done)
+}
+
+pub(super) fn a_completion_whose_void_was_reversed_is_taken_back_once_more<S: Store>(store: S) {
+    let mut world = world(store);
+    let (message, done) = completed_and_over(&mut world);
+    let (voiding, _) = approved(&mut world, void_completion(&done, 100));
+    assert_eq!((world.available(), world.payable(shop())), (100, 0));
+    assert_eq!(reverse(&mut world, &voiding, 100), "00");
+    assert_eq!((world.available(), world.payable(shop())), (0, 100));
+    assert_eq!(reverse(&mut world, &message, 100), "00");
+    assert_eq!((world.available(), world.payable(shop())), (100, 0));
+    assert_eq!(world.audit().exceptions, []);
+}
+
+pub(super) fn an_expired_pre_authorisation_has_one_completion_at_most<S: Store>(store: S) {
+    let mut world = world(store);
+    let (_, held) = approved(&mut world, authorise(300));
+    let (_, first) = approved(&mut world, complete(&held, 200));
+    let (first_void, _) = approved(&mut world, void_completion(&first, 200));
+    let (_, second) = approved(&mut world, complete(&held, 300));
+    let (second_void, _) = approved(&mut world, void_completion(&second, 300));
+    world.ms += PENDING_DAYS * DAY_MS;
+    assert_eq!(world.available(), 1000, "its time is up");
+    assert_eq!(reverse(&mut world, &first_void, 200), "00");
+    assert_eq!(reverse(&mut world, &second_void, 300), "12", "the first stands again");
+    assert_eq!((world.available(), world.payable(shop())), (800, 200));
+    let (_, _) = approved(&mut world, void_completion(&first, 200));
+    assert_eq!((world.available(), world.payable(shop())), (1000, 0), "nothing is held after its time");
+    assert_eq!(world.audit().exceptions, []);
+}
+
+pub(super) fn what_is_reversed_after_its_void_never_stands_again<S: Store>(store: S) {
+    let mut world = world(store);
+    let (bought, answer) = approved(&mut world, HostBody::Purchase { payer: PAYER, amount: cny(100) });
+    let taken_back = HostBody::Void { original: named(&answer), amount: cny(100) };
+    let (voiding, _) = approved(&mut world, taken_back);
+    assert_eq!(reverse(&mut world, &bought, 100), "00");
+    assert_eq!(world.host_totals(), BatchTotals::default(), "neither the payment nor its void counts");
+    assert_eq!(reverse(&mut world, &voiding, 100), "00");
+    assert_eq!(world.available(), 1000);
+    let (asked, held) = approved(&mut world, authorise(600));
+    let (completing, done) = approved(&mut world, complete(&held, 450));
+    let (voiding, _) = approved(&mut world, void_completion(&done, 450));
+    assert_eq!(reverse(&mut world, &completing, 450), "00");
+    assert_eq!(reverse(&mut world, &voiding, 450), "00");
+    assert_eq!((world.available(), world.payable(shop())), (400, 0), "the pre-authorisation stands");
+    let (voiding, _) = approved(&mut world, void(&held, 600));
+    assert_eq!(reverse(&mut world, &asked, 600), "00");
+    assert_eq!(reverse(&mut world, &voiding, 600), "00");
+    assert_eq!(world.available(), 1000);
+    assert_eq!(world.host_totals(), BatchTotals::default());
+    // What the host lists item by item is what it adds up.
+    let totals = BatchTotals { debits: Tally { minor: 1, count: 1 }, ..BatchTotals::default() };
+    assert_eq!(world.send(HostBody::Settle { totals }).code, code("95"));
+    let AnswerBody::Closed { all, .. } = world.send(HostBody::UploadEnd).body else { panic!("not closed") };
+    assert_eq!((all, world.payable(shop())), (0, 0));
+    assert_eq!(world.audit().exceptions, []);
+}
+
+/// A row that contradicts itself, as only damage makes it.
+fn damage<S: Store>(world: &mut World<S>, held: &HostAnswer) {
+    let seq: TransactionSeq = held.reference.and_then(transaction_of).unwrap();
+    let at = world.now().wall;
+    let mut working = Working::new(world.engine.store(), at).unwrap();
+    let mut row = working.transaction(seq).unwrap().unwrap();
+    row.transfer = None;
+    working.put(Record::Transaction(Box::new(row)));
+    working.commit().unwrap();
+}
+
+pub(super) fn who_meets_a_contradiction_in_the_books_fails_alone<S: Store>(store: S) {
+    let mut world = world(store);
+    let (_, held) = approved(&mut world, authorise(100));
+    damage(&mut world, &held);
+    let buy = |minor| HostBody::Purchase { payer: PAYER, amount: cny(minor) };
+    let bodies = [buy(1), complete(&held, 100), complete(&held, 100), buy(2), complete(&held, 100)];
+    let batch = bodies.map(|body| Request::Host(world.message(t1(), body)));
+    let (mut codes, now) = (Vec::new(), world.now());
+    while let Some(rest) = batch.get(codes.len()..).filter(|rest| !rest.is_empty()) {
+        match world.engine.execute(now, rest) {
+            Ok(answers) => codes.extend(answers.into_iter().map(|answer| match answer {
+                Answer::Host(answer) => answer.code.to_string(),
+                Answer::Admin(_) => panic!("a terminal's answer"),
+            })),
+            Err(StoreFault::Damaged { .. }) if rest.len() == 1 => codes.push("alone".to_owned()),
+            Err(fault) => panic!("{} requests fail together: {fault}", rest.len()),
+        }
+    }
+    assert_eq!(codes, ["00", "96", "96", "00", "alone"]);
+    assert_eq!(world.available(), 1000 - 100 - 3);
 }

@@ -63,7 +63,7 @@ pub enum Event {
     Void,
     /// The taking back was itself reversed, or its completion was taken back: the money is held again.
     Reinstate,
-    /// The taking back of a completion was itself reversed: the money has moved again.
+    /// The taking back of a completion was itself reversed: the money has moved again. Of an expired pre-authorisation: so did its completion's.
     Redo,
     /// Its completion was taken back, and it cannot be held again: its time is up, or the payer's money does not cover it any more.
     Lapse,
@@ -174,12 +174,14 @@ pub const fn next(state: TransactionState, event: Event) -> Option<TransactionSt
         (S::Refunded, E::Settle) => S::Refunded,
         (S::Authorised | S::Completed, E::Void) => S::Voided,
         (S::Voided | S::Completed, E::Reinstate) => S::Authorised,
-        (S::Voided, E::Redo) => S::Completed,
+        (S::Voided | S::Expired, E::Redo) => S::Completed,
         (S::Completed, E::Lapse) | (S::Authorised, E::Expire) => S::Expired,
         // Before its original: what is left is the reversal's own mark.
         (S::Received, E::Reverse) => S::Reversed,
         (S::Authorised | S::Completed | S::Cleared | S::Settled, E::Reverse) => S::Reversed,
         (S::PartlyRefunded | S::Disputed, E::Reverse) => S::Reversed,
+        // No money is left to move, and none ever will: a reversal is final, whatever becomes of the void.
+        (S::Voided | S::Expired, E::Reverse) => S::Reversed,
         (S::Cleared | S::Settled | S::PartlyRefunded, E::RefundPart) => S::PartlyRefunded,
         (S::Cleared | S::Settled | S::PartlyRefunded, E::RefundRest) => S::Refunded,
         (S::Authorised, E::Dispute) => S::Disputed,
@@ -203,7 +205,7 @@ mod tests {
     use std::path::Path;
 
     /// Every arrow there is, written out: what is not here is refused.
-    const ARROWS: [(S, E, S); 32] = [
+    const ARROWS: [(S, E, S); 35] = [
         (S::Received, E::Decline, S::Declined),
         (S::Received, E::Authorise, S::Authorised),
         (S::Received, E::Complete, S::Completed),
@@ -233,6 +235,9 @@ mod tests {
         (S::Refunded, E::Settle, S::Refunded),
         (S::Voided, E::Reinstate, S::Authorised),
         (S::Voided, E::Redo, S::Completed),
+        (S::Voided, E::Reverse, S::Reversed),
+        (S::Expired, E::Redo, S::Completed),
+        (S::Expired, E::Reverse, S::Reversed),
         (S::Disputed, E::Complete, S::Completed),
         (S::Disputed, E::Reverse, S::Reversed),
         (S::Reversed, E::Prove, S::Completed),
@@ -253,14 +258,17 @@ mod tests {
 
     #[test]
     fn what_was_refused_voided_refunded_or_has_expired_never_moves_money_again() {
-        let dead = [S::Declined, S::Refunded, S::Expired];
-        let moves =
-            [E::Authorise, E::Complete, E::Capture, E::Void, E::Reverse, E::RefundPart, E::RefundRest];
-        for state in dead {
+        let moves = [E::Authorise, E::Complete, E::Capture, E::Void, E::RefundPart, E::RefundRest];
+        for state in [S::Declined, S::Refunded, S::Expired] {
             assert!(moves.iter().all(|event| next(state, *event).is_none()), "{state:?}");
         }
-        for event in [E::Capture, E::RefundPart, E::RefundRest, E::Void, E::Complete, E::Reverse] {
+        assert!([S::Declined, S::Refunded].iter().all(|state| next(*state, E::Reverse).is_none()));
+        for event in [E::Capture, E::RefundPart, E::RefundRest, E::Void, E::Complete] {
             assert_eq!(next(S::Voided, event), None, "{event:?}");
+        }
+        // Only a card's proof of a load moves what was reversed.
+        for event in E::ALL.into_iter().filter(|event| *event != E::Prove) {
+            assert_eq!(next(S::Reversed, event), None, "{event:?}");
         }
     }
 

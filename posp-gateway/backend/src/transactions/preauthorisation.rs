@@ -251,6 +251,10 @@ fn hold_again<S: Store>(
     completion: &Transaction,
 ) -> Result<(), StoreFault> {
     let held = original_of(working, completion)?;
+    if held.state != TransactionState::Completed {
+        // It was over before: its time was up, or its money gone, when this completion's void was reversed.
+        return Ok(());
+    }
     let after = match reinstate(working, desk, &held)? {
         Ok(hold) => Transaction { transfer: Some(hold), ..step(&held, Event::Reinstate)? },
         Err(_) => step(&held, Event::Lapse)?,
@@ -300,7 +304,7 @@ pub(super) fn reverse<S: Store>(
             })
         }
         TransactionState::Completed => Ok(Err(ResponseCode::INVALID)),
-        _ => Ok(Ok(None)),
+        state => Ok(Ok(life::next(state, Event::Reverse).map(|_| Event::Reverse))),
     }
 }
 
@@ -336,6 +340,10 @@ pub(super) fn reverse_completion<S: Store>(
 ) -> Result<Reversed, StoreFault> {
     if life::next(completion.state, Event::Reverse).is_none() {
         return Ok(Ok(None));
+    }
+    if completion.state == TransactionState::Voided {
+        // Paid back before; and now it stays so, whatever becomes of the void.
+        return Ok(Ok(Some(Event::Reverse)));
     }
     if let Err(rejection) = pay_back(working, desk, completion.seq, completion)? {
         return Ok(Err(code_of(rejection)));
@@ -375,9 +383,10 @@ pub(super) fn reverse_completion_void<S: Store>(
     Ok(match posted {
         Err(rejection) => Err(code_of(rejection)),
         Ok(posting) => {
-            if held.state == TransactionState::Authorised {
-                working.put(Record::Transaction(Box::new(step(&held, Event::Complete)?)));
-            }
+            // So that no other completion of it can stand besides.
+            let over = held.state == TransactionState::Expired;
+            let event = if over { Event::Redo } else { Event::Complete };
+            working.put(Record::Transaction(Box::new(step(&held, event)?)));
             let again = Transaction { transfer: Some(posting), ..step(&completion, Event::Redo)? };
             working.put(Record::Transaction(Box::new(again)));
             Ok(Some(Event::Reverse))

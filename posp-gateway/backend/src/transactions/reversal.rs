@@ -40,8 +40,8 @@ pub(super) fn handle<S: Store>(
     if original.state == TransactionState::Declined {
         return Ok(settled(false));
     }
-    if original.amount != Some(amount) {
-        return Ok(bare(desk, ResponseCode::AMOUNT_MISMATCH));
+    if let Err(code) = reversible(&original, amount) {
+        return Ok(bare(desk, code));
     }
     let outcome = match original.kind {
         TransactionKind::Purchase => purchase(working, desk, &original)?,
@@ -68,6 +68,20 @@ pub(super) fn handle<S: Store>(
     }
 }
 
+/// Whether this may be what the terminal means, and whether it can be reversed at all (else field 39).
+///
+/// A terminal that lost its memory sends reversals of what the host never saw, under numbers that other messages have taken since. What it means was
+/// never booked and never can be, which is what 25 says, and what frees the terminal of it.
+fn reversible(original: &Transaction, amount: Amount) -> Result<(), ResponseCode> {
+    let same = original.amount == Some(amount);
+    match original.kind {
+        TransactionKind::Refund | TransactionKind::CompletionAdvice if same => Err(ResponseCode::INVALID),
+        kind if !kind.is_reversible() => Err(ResponseCode::NOT_FOUND),
+        _ if same => Ok(()),
+        _ => Err(ResponseCode::AMOUNT_MISMATCH),
+    }
+}
+
 /// What happens to the original (`None`: nothing was left to reverse), or why it cannot be reversed.
 pub(crate) type Reversed = Result<Option<Event>, ResponseCode>;
 
@@ -80,6 +94,10 @@ fn purchase<S: Store>(
     let lacks = StoreFault::Damaged { what: "a purchase lacks its accounts" };
     if life::next(original.state, Event::Reverse).is_none() {
         return Ok(Ok(None));
+    }
+    if original.state == TransactionState::Voided {
+        // Nothing is held any more; and now it stays so, whatever becomes of the void.
+        return Ok(Ok(Some(Event::Reverse)));
     }
     let order = match original.state {
         TransactionState::Authorised => Order::VoidHold { of: original.transfer.ok_or(lacks)? },
@@ -161,6 +179,10 @@ fn recount<S: Store>(
         return Ok(());
     }
     let totals = &mut batch.host;
+    if original.kind.is_debit() && original.state == TransactionState::Voided {
+        // What it took back is gone, and so its void is a credit of nothing: in the same batch, or it would not have been possible.
+        totals.credits = totals.credits.minus(minor);
+    }
     match original.kind {
         kind if kind.is_debit() => totals.debits = count(totals.debits, minor),
         kind if kind.is_credit() => totals.credits = count(totals.credits, minor),

@@ -8,7 +8,7 @@ use crate::store::{
     Record, RecordStanding, Store, StoreFault, Transaction, TransactionKind, TransactionState, Working,
 };
 use protocol::iso8583::typed::ResponseCode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most differences that the answer to the end of the upload lists.
 const DIFFERENCES_TOLD: usize = protocol::iso8583::f58::DIFFERENCES_MAX;
@@ -101,6 +101,11 @@ fn host_items<S: Store>(
                 continue;
             }
             (kind, _) if kind.is_debit() => Side::Debit,
+            (TransactionKind::Void | TransactionKind::CompletionVoid, _)
+                if taken_back(working, &transaction)? == Some(TransactionState::Reversed) =>
+            {
+                continue;
+            }
             (kind, _) if kind.is_credit() => Side::Credit,
             (TransactionKind::Load | TransactionKind::MerchantLoad, _) => Side::Load,
             (TransactionKind::OfflineRecords, _) => {
@@ -116,6 +121,15 @@ fn host_items<S: Store>(
     Ok(items)
 }
 
+/// What became of the payment that a void took back. If that payment was reversed besides, it counts no more, and neither does its void.
+fn taken_back<S: Store>(
+    working: &mut Working<'_, S>,
+    void: &Transaction,
+) -> Result<Option<TransactionState>, StoreFault> {
+    let Some(of) = void.original else { return Ok(None) };
+    Ok(working.transaction(of)?.map(|payment| payment.state))
+}
+
 /// The offline records that this message brought, in the state in which they count.
 fn records_of<S: Store>(
     working: &mut Working<'_, S>,
@@ -123,6 +137,8 @@ fn records_of<S: Store>(
     items: &mut Vec<UploadItem>,
 ) -> Result<(), StoreFault> {
     let AnswerBody::Records(outcomes) = &transaction.body else { return Ok(()) };
+    // A message may bring a record twice: it was booked once, and counts once.
+    let mut seen = BTreeSet::new();
     for outcome in outcomes {
         let Some(record) = working.record(outcome.sam, outcome.answer.term_seq)? else { continue };
         // One that policy had paid counts where its proof came.
@@ -131,7 +147,8 @@ fn records_of<S: Store>(
             matches!(record.standing, RecordStanding::Booked | RecordStanding::Fork | RecordStanding::Zero);
         let counted = booked || proved;
         let Some(issuer) = working.issuer(record.content.issuer)? else { continue };
-        if counted && outcome.answer.code.is_approved() && record.transaction == transaction.seq {
+        let here = outcome.answer.code.is_approved() && record.transaction == transaction.seq;
+        if counted && here && seen.insert((outcome.sam, outcome.answer.term_seq)) {
             let amount = record.content.amount.in_currency(issuer.currency);
             let key = ItemKey::Record(outcome.sam, outcome.answer.term_seq);
             items.push(UploadItem { side: Side::Debit, key, amount });
