@@ -76,11 +76,16 @@ impl World {
             at.push(card % self.terminals.len());
             for terminal in at {
                 till::visit(self, &quiet_visit(terminal, card, Want::Load(CardAmount(1))));
+                // A clock that was ahead then and is right now makes a wrong proof of hours ago one of this minute.
+                let refused = till::refuses(self, terminal, &id);
                 self.let_errands_end();
-                if self.was_told_to_reconcile(terminal) {
+                let unsettled = self.was_told_to_reconcile(terminal);
+                if unsettled {
                     // A batch whose upload was never ended takes no load either.
                     desk::begin(self, terminal, Task::Settle);
                     self.let_errands_end();
+                }
+                if refused || unsettled {
                     till::visit(self, &quiet_visit(terminal, card, Want::Load(CardAmount(1))));
                     self.let_errands_end();
                 }

@@ -33,6 +33,14 @@ const SAM_APDU_MS: u64 = 12;
 const STORE_MS: u64 = 6;
 const INS_NOT_SUPPORTED: [u8; 2] = [0x6D, 0x00];
 
+/// Whether the terminal turns this card away now, since it gave a wrong proof a moment ago.
+#[must_use]
+pub fn refuses(world: &World, terminal: usize, card: &CardId) -> bool {
+    let now = world.now_at(terminal).wall.0;
+    let (since, until) = (Wall(now.saturating_sub(REFUSED_MS)), Wall(now.saturating_add(REFUSED_MS)));
+    world.terminals[terminal].journal.gave_wrong_proof(card, (since, until))
+}
+
 /// Plays a visit, unless its terminal is in the middle of another.
 pub fn visit(world: &mut World, plan: &Visit) {
     let terminal = plan.terminal;
@@ -469,12 +477,10 @@ impl<'v> Session<'v> {
 
     fn look_up(&self, world: &World, card: &CardId) -> Standing {
         let journal = &world.terminals[self.terminal].journal;
-        let now = world.now_at(self.terminal).wall.0;
-        let (since, until) = (Wall(now.saturating_sub(REFUSED_MS)), Wall(now.saturating_add(REFUSED_MS)));
         Standing {
             open: journal.open_debit(card),
             open_load: journal.outbox().open_load(card),
-            refused: journal.gave_wrong_proof(card, (since, until)),
+            refused: refuses(world, self.terminal, card),
             ..Standing::default()
         }
     }
