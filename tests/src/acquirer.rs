@@ -1,6 +1,7 @@
 //! A terminal for tests of the gateway: it speaks the `aes` dialect over TCP by `protocol` alone, and does what a test tells it, right or wrong.
 //! And an acquirer to talk to: a gateway in this process over a store of the test's choice.
 
+use crate::online::{self, Sender};
 use backend::Engine;
 use backend::accounts::chart::{FundingKind, FundingNumber};
 use backend::api::{
@@ -275,6 +276,30 @@ impl std::fmt::Debug for Received {
 /// Fills a message in the making.
 pub type Fill<'f> = &'f dyn Fn(&mut Builder<'_>) -> Result<(), FieldError>;
 
+/// A frame: what `fill` writes, and a MAC under `key` if there is one.
+///
+/// # Panics
+/// `fill` writes what the dialect does not have.
+#[must_use]
+pub fn frame_of(mti: Mti, key: Option<&MacKey>, fill: Fill<'_>) -> Vec<u8> {
+    let mut out = vec![0; 2048];
+    let tpdu = Tpdu { destination: [0, 3], source: [0, 9] };
+    let written = frame::write::<Trouble>(&mut out, tpdu, Some(Header::CHIP), |room| {
+        let mut builder = Builder::new(&AES, mti, room)?;
+        fill(&mut builder)?;
+        match key {
+            None => Ok(builder.finish()?),
+            Some(key) => {
+                let unsigned = builder.ready_for_mac()?;
+                let mac = key.mac(unsigned.input());
+                Ok(unsigned.finish(mac)?)
+            }
+        }
+    });
+    out.truncate(written.expect("a message"));
+    out
+}
+
 impl TestTerminal {
     /// Connects; not signed in.
     ///
@@ -335,32 +360,14 @@ impl TestTerminal {
     /// `fill` writes what the dialect does not have.
     #[must_use]
     pub fn frame(&self, mti: Mti, key: Option<&MacKey>, fill: Fill<'_>) -> Vec<u8> {
-        let mut out = vec![0; 2048];
-        let tpdu = Tpdu { destination: [0, 3], source: [0, 9] };
-        let written = frame::write::<Trouble>(&mut out, tpdu, Some(Header::CHIP), |room| {
-            let mut builder = Builder::new(&AES, mti, room)?;
-            fill(&mut builder)?;
-            match key {
-                None => Ok(builder.finish()?),
-                Some(key) => {
-                    let unsigned = builder.ready_for_mac()?;
-                    let mac = key.mac(unsigned.input());
-                    Ok(unsigned.finish(mac)?)
-                }
-            }
-        });
-        out.truncate(written.expect("a message"));
-        out
+        frame_of(mti, key, fill)
     }
 
     /// A sign-in (0800, 60.3 = 001).
     #[must_use]
     pub fn sign_in_frame(&self, trace: Stan) -> Vec<u8> {
-        let batch = Batch::management(self.batch, ManagementCode::SIGN_IN);
-        self.frame(Mti::MANAGEMENT, Some(&sign_in_key(&self.tmk)), &|builder| {
-            builder.put(&trace)?.put(&self.id)?.put(&self.merchant)?.put(&batch)?;
-            Ok(())
-        })
+        let sender = Sender { id: self.id, merchant: self.merchant, batch: self.batch };
+        online::sign_in(&sender, trace, &self.tmk)
     }
 
     /// A sign-out (0820, 60.3 = 002).

@@ -1,13 +1,16 @@
 //! Online transactions of a test terminal as the table of `posp.md` section 3 lays them out: type, F3, F25, 60.1, and how a message
 //! names an earlier one (F37, F38, F61).
 
-use crate::acquirer::{CURRENCY, Received, TestTerminal, pan};
-use protocol::ids::{BatchNo, Stan};
+use crate::acquirer::{CURRENCY, Received, TestTerminal, frame_of, pan};
+use protocol::host_mac::MacKey;
+use protocol::ids::{BatchNo, MerchantId, Stan, TerminalId};
 use protocol::iso8583::typed::{
     AmountMinor, AuthorisationCode, Batch, Condition, ManagementCode, Original, ProcessingCode, ResponseCode,
     RetrievalReference, SettlementTotals, Sum, Totals, TransactionKind,
 };
 use protocol::iso8583::{Digits, FieldNo, Mti};
+use protocol::secret::Secret;
+use protocol::signin::sign_in_key;
 
 /// A row of the table, and what a message of it carries.
 #[derive(Clone, Copy, Debug)]
@@ -128,32 +131,81 @@ impl Online {
     }
 }
 
+/// Who sends a message, and in which batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender {
+    /// F41.
+    pub id: TerminalId,
+    /// F42.
+    pub merchant: MerchantId,
+    /// 60.2.
+    pub batch: BatchNo,
+}
+
+/// The frame of an online transaction, with a MAC if there is a key.
+#[must_use]
+pub fn message(sender: &Sender, trace: Stan, online: &Online, key: Option<&MacKey>) -> Vec<u8> {
+    let batch = Batch::financial(online.kind, sender.batch);
+    let pan = online.payer.map(pan);
+    let original = online.original.map(|(batch, trace)| Original::new(batch, trace, None));
+    frame_of(online.mti, key, &|builder| {
+        if let Some(pan) = &pan {
+            builder.digits(FieldNo(2), Digits::ascii(pan.as_bytes()))?;
+        }
+        builder
+            .put(&online.code)?
+            .put_some(online.minor.map(AmountMinor).as_ref())?
+            .put(&trace)?
+            .put(&online.condition)?
+            .put_some(online.reference.as_ref())?
+            .put_some(online.authorisation.as_ref())?
+            .put_some(online.reason.as_ref())?
+            .put(&sender.id)?
+            .put(&sender.merchant)?
+            .put(&CURRENCY)?
+            .put(&batch)?
+            .put_some(original.as_ref())?;
+        Ok(())
+    })
+}
+
+/// The frame of a batch settlement (0500) with these totals of domestic cards.
+#[must_use]
+pub fn settlement(
+    sender: &Sender,
+    trace: Stan,
+    (debit, credit): (Sum, Sum),
+    key: Option<&MacKey>,
+) -> Vec<u8> {
+    let batch = Batch::management(sender.batch, ManagementCode::SETTLEMENT);
+    let domestic = Totals { debit, credit, ..Totals::default() };
+    let totals = SettlementTotals { domestic, foreign: Totals::default(), loads: Some(Totals::default()) };
+    frame_of(Mti::SETTLEMENT, key, &|builder| {
+        builder.put(&trace)?.put(&sender.id)?.put(&sender.merchant)?.put(&totals)?.put(&CURRENCY)?;
+        builder.put(&batch)?;
+        Ok(())
+    })
+}
+
+/// The frame of a sign-in (0800, 60.3 = 001).
+#[must_use]
+pub fn sign_in(sender: &Sender, trace: Stan, tmk: &Secret<16>) -> Vec<u8> {
+    let batch = Batch::management(sender.batch, ManagementCode::SIGN_IN);
+    frame_of(Mti::MANAGEMENT, Some(&sign_in_key(tmk)), &|builder| {
+        builder.put(&trace)?.put(&sender.id)?.put(&sender.merchant)?.put(&batch)?;
+        Ok(())
+    })
+}
+
 impl TestTerminal {
+    const fn sender(&self) -> Sender {
+        Sender { id: self.id, merchant: self.merchant, batch: self.batch }
+    }
+
     /// The frame of an online transaction.
     #[must_use]
     pub fn online_frame(&self, trace: Stan, online: &Online) -> Vec<u8> {
-        let batch = Batch::financial(online.kind, self.batch);
-        let pan = online.payer.map(pan);
-        let original = online.original.map(|(batch, trace)| Original::new(batch, trace, None));
-        self.frame(online.mti, self.mac.as_ref(), &|builder| {
-            if let Some(pan) = &pan {
-                builder.digits(FieldNo(2), Digits::ascii(pan.as_bytes()))?;
-            }
-            builder
-                .put(&online.code)?
-                .put_some(online.minor.map(AmountMinor).as_ref())?
-                .put(&trace)?
-                .put(&online.condition)?
-                .put_some(online.reference.as_ref())?
-                .put_some(online.authorisation.as_ref())?
-                .put_some(online.reason.as_ref())?
-                .put(&self.id)?
-                .put(&self.merchant)?
-                .put(&CURRENCY)?
-                .put(&batch)?
-                .put_some(original.as_ref())?;
-            Ok(())
-        })
+        message(&self.sender(), trace, online, self.mac.as_ref())
     }
 
     /// Sends it under the next trace; the trace and the answer.
@@ -179,15 +231,6 @@ impl TestTerminal {
     /// The connection is gone.
     pub fn settle(&mut self, debit: Sum, credit: Sum) -> Received {
         let trace = self.next_trace();
-        let batch = Batch::management(self.batch, ManagementCode::SETTLEMENT);
-        let domestic = Totals { debit, credit, ..Totals::default() };
-        let totals =
-            SettlementTotals { domestic, foreign: Totals::default(), loads: Some(Totals::default()) };
-        let frame = self.frame(Mti::SETTLEMENT, self.mac.as_ref(), &|builder| {
-            builder.put(&trace)?.put(&self.id)?.put(&self.merchant)?.put(&totals)?.put(&CURRENCY)?;
-            builder.put(&batch)?;
-            Ok(())
-        });
-        self.ask(&frame)
+        self.ask(&settlement(&self.sender(), trace, (debit, credit), self.mac.as_ref()))
     }
 }

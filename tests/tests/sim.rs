@@ -67,6 +67,7 @@ fn documented() -> Plan {
             survival: Survival::None,
         }],
         terminals: vec![TerminalPlan::default()],
+        counters: 0,
         gateways: Gateways::ONE,
         acts: vec![
             visit(Want::Load(CardAmount(5_000)), 60_000, tap(None)),

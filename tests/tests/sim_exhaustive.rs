@@ -49,7 +49,7 @@ fn played_acts(suite: Suite, survival: Survival, acts: Vec<Act>) -> Played {
 fn played_at(gateways: Gateways, suite: Suite, survival: Survival, acts: Vec<Act>) -> Played {
     let card = CardPlan { suite, version: protocol::ids::KeyVersion(1), funds: 100_000, survival };
     let terminals = vec![TerminalPlan::default(); 2];
-    let plan = Plan { seed: 1, cards: vec![card], terminals, gateways, acts };
+    let plan = Plan { seed: 1, cards: vec![card], terminals, counters: 0, gateways, acts };
     let played = play(&plan, Care { every_act: true, story: false });
     if !played.violations.is_empty() {
         let told = play(&plan, Care { every_act: true, story: true });
@@ -186,7 +186,7 @@ fn day(
         Act::Errand(errand) => {
             (errand.line, errand.gateway, errand.faults) = (line.to_vec(), gateway.to_vec(), faults.to_vec());
         }
-        Act::Copy { .. } | Act::Disk { .. } | Act::Keys { .. } => {}
+        Act::Online(_) | Act::Copy { .. } | Act::Disk { .. } | Act::Keys { .. } => {}
     }
     acts
 }

@@ -5,12 +5,15 @@
 //! whoever promised it.
 
 use super::answers::Sent;
-use super::coverage::Coverage;
+use super::check::online::account;
+use super::counter::{FUNDS, PAYERS};
+use super::coverage::{Coverage, ONLINE};
 use super::disk::{Disk, Troubles};
 use super::gateway::{ConnId, Did, Gateway};
 use super::plan::{GatewayFault, Gateways, Trouble};
 use super::rng::Rng;
 use super::world::{Scheme, merchant_id, terminal_id};
+use crate::acquirer::pan;
 use backend::Engine;
 use backend::accounts::chart::{FundingKind, FundingNumber};
 use backend::api::*;
@@ -31,6 +34,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Opening<'a> {
     /// Its gateways.
     pub gateways: Gateways,
+    /// Terminals without a SAM, which take cards online.
+    pub counters: usize,
     /// The terminals' SAMs.
     pub sams: &'a [SamTerminal],
     /// The cards, and what is on the accounts that their loads draw on.
@@ -79,10 +84,14 @@ impl Acquirer {
     /// Opens for business. Returns the terminals' master keys too, as their provisioning does.
     pub fn open(seed: u64, opening: &Opening<'_>) -> (Self, Vec<Secret<16>>) {
         let (database, troubles) = (Database::new(), Troubles::default());
-        let terminals: Vec<TerminalId> = (0..opening.sams.len()).map(terminal_id).collect();
-        let (mut gateways, mut master_keys) = (Vec::new(), Vec::new());
+        let terminals: Vec<TerminalId> =
+            (0..opening.sams.len() + opening.counters).map(terminal_id).collect();
+        let (mut gateways, mut master_keys, mut payers) = (Vec::new(), Vec::new(), Vec::new());
         for index in 0..opening.gateways.count {
             let (keys, own) = process_keys(seed, index, &terminals);
+            if index == 0 && opening.counters > 0 {
+                payers = cardholders(&keys);
+            }
             let number = number(index, opening.gateways.count);
             let disk = Disk::new(opened(&database, number, opening.gateways.overlap), troubles.clone());
             gateways.push(Gateway::start_first(disk, keys, terminals.clone(), opening.now));
@@ -90,7 +99,8 @@ impl Acquirer {
         }
         let overlap = opening.gateways.overlap;
         let mut acquirer = Self { gateways, database, troubles, overlap, sent: Vec::new() };
-        let requests: Vec<Request> = registrations(opening).into_iter().map(Request::Admin).collect();
+        let requests: Vec<Request> =
+            registrations(opening).into_iter().chain(payers).map(Request::Admin).collect();
         let answers = acquirer.engine().execute(opening.now, &requests).expect("a good disk");
         let done = |answer: &Answer| matches!(answer, Answer::Admin(AdminAnswer::Done | AdminAnswer::Exists));
         assert!(answers.iter().all(done), "{answers:?}");
@@ -160,7 +170,7 @@ impl Acquirer {
     /// For how long a gateway's writer has to wait before it does what is there.
     pub fn slow(&mut self, coverage: &mut Coverage) -> Option<u64> {
         let slow = self.troubles.slow();
-        self.struck(coverage);
+        self.struck("", coverage);
         slow
     }
 
@@ -196,7 +206,7 @@ impl Acquirer {
             Turn::Finish(commit) => gateways[gateway].finish(commit, world, coverage, again),
         };
         let did = Did { gateway, ..did };
-        self.struck(coverage);
+        self.struck(did.kind, coverage);
         self.note(&did);
         if !did.answers.is_empty() {
             let others = || self.gateways.iter().enumerate().filter(|(other, _)| *other != gateway);
@@ -217,8 +227,13 @@ impl Acquirer {
         did
     }
 
-    fn struck(&self, coverage: &mut Coverage) {
-        self.troubles.struck().into_iter().for_each(|what| coverage.fault("gateway", what));
+    fn struck(&self, at: &'static str, coverage: &mut Coverage) {
+        for what in self.troubles.struck() {
+            coverage.fault("gateway", what);
+            if ONLINE.contains(&at) {
+                coverage.reached(what, at);
+            }
+        }
         self.troubles.landed().into_iter().for_each(|what| coverage.reached("commits on their way", what));
     }
 
@@ -277,6 +292,21 @@ fn issuer_keys(rng: Arc<Mutex<Rng>>) -> SoftKeys {
     keys
 }
 
+/// Who pays at counters.
+fn cardholders(keys: &SoftKeys) -> Vec<AdminRequest> {
+    let (kind, currency) = (FundingKind::Bank, Currency::CNY);
+    let one = |payer: u32| {
+        let token = PayerToken(keys.pan_token(pan(payer).as_bytes()).expect("16 digits"));
+        let (number, amount) = (account(payer), Amount::new(FUNDS, currency));
+        [
+            AdminRequest::AddFunding { kind, number, currency },
+            AdminRequest::Fund { kind, number, amount, reference: 1_000 + u64::from(payer) },
+            AdminRequest::AddPayer { token, kind, number, currency },
+        ]
+    };
+    (1..=PAYERS).flat_map(one).collect()
+}
+
 fn registrations(opening: &Opening<'_>) -> Vec<AdminRequest> {
     let from = Moment::from_bytes([0x00, 0x01, 0x01, 0x01, 0, 0, 0]);
     let currency = Currency::CNY;
@@ -294,6 +324,11 @@ fn registrations(opening: &Opening<'_>) -> Vec<AdminRequest> {
         all.push(AdminRequest::AddMerchant { merchant, name: format!("Shop {index}"), currency });
         all.push(AdminRequest::AddTerminal { terminal, merchant, acquirer: AcquirerId(1) });
         all.push(AdminRequest::AssignSam { sam: *sam, terminal, from });
+    }
+    for index in opening.sams.len()..opening.sams.len() + opening.counters {
+        let (terminal, merchant) = (terminal_id(index), merchant_id(index));
+        all.push(AdminRequest::AddMerchant { merchant, name: format!("Shop {index}"), currency });
+        all.push(AdminRequest::AddTerminal { terminal, merchant, acquirer: AcquirerId(1) });
     }
     for (own, (card, version, funds)) in (1u64..).zip(opening.cards) {
         // Where there are several gateways, all cards draw on one account: two that load at once meet there.

@@ -16,6 +16,7 @@ pub mod gateways;
 mod loads;
 pub(crate) mod lost;
 pub mod money;
+pub mod online;
 
 use super::images::Entries;
 use super::slot::{CardCredit, CardDebit};

@@ -49,6 +49,41 @@ pub const FRAMES: [&str; 12] = [
     "answer to upload",
     "answer to settlement",
 ];
+/// What counters ask for.
+pub const ONLINE: [&str; 8] = [
+    "purchase",
+    "void",
+    "refund",
+    "pre-authorisation",
+    "pre-authorisation void",
+    "completion",
+    "completion void",
+    "completion advice",
+];
+/// Its frames.
+pub const ONLINE_FRAMES: [&str; 18] = [
+    "purchase",
+    "void",
+    "refund",
+    "pre-authorisation",
+    "pre-authorisation void",
+    "completion",
+    "completion void",
+    "completion advice",
+    "reversal of an online message",
+    "answer to purchase",
+    "answer to void",
+    "answer to refund",
+    "answer to pre-authorisation",
+    "answer to pre-authorisation void",
+    "answer to completion",
+    "answer to completion void",
+    "answer to completion advice",
+    "answer to reversal of an online message",
+];
+/// What can be taken back.
+pub const REVERSIBLE: [&str; 6] =
+    ["purchase", "void", "pre-authorisation", "pre-authorisation void", "completion", "completion void"];
 /// What happens to frames.
 pub const BLOWS: [&str; 9] = [
     "frame lost",
@@ -212,6 +247,12 @@ fn required() -> Vec<Point> {
     ];
     cross(&["gateway"], &database);
     cross(&["commits on their way"], &ON_THEIR_WAY);
+    cross(&BLOWS, &ONLINE_FRAMES);
+    cross(&["terminal goes over", "frame late, terminal gone over"], &ONLINE_FRAMES);
+    cross(&["before durable", "after durable", "disk full", "store fails", "issuer out"], &ONLINE);
+    cross(&["online approved", "counter dies before it notes the answer"], &ONLINE);
+    cross(&["online reversed"], &REVERSIBLE);
+    cross(&["online"], &["settled"]);
     cross(&["overtaken"], &["load", "confirmation", "reversal", "upload", "settlement"]);
     let elsewhere = [
         "message again",

@@ -211,7 +211,7 @@ impl Disk {
     }
 
     /// The next decision begins before `moment`'s newest commits, as it sees them.
-    pub(super) const fn read_before(&mut self, moment: At, reads: usize) {
+    pub(super) fn read_before(&mut self, moment: At, reads: usize) {
         self.synced.read_before(moment, reads);
     }
 

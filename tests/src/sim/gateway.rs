@@ -52,6 +52,8 @@ pub struct Did {
     pub lost: Option<u64>,
     /// It has started a commit, by its number, and asks for it after so many milliseconds.
     pub started: Option<(u64, u64)>,
+    /// What the first request of the batch was that it has decided, or asked after.
+    pub kind: &'static str,
     /// Which gateway did it.
     pub gateway: usize,
 }
@@ -239,7 +241,7 @@ impl Gateway {
         again: impl FnOnce() -> Disk,
         work: impl FnOnce(&mut Writer<Front>),
     ) -> Did {
-        let mut did = Did::default();
+        let mut did = Did { kind, ..Did::default() };
         let conflicts = self.engine().store().synced.conflicts();
         work(&mut self.writer);
         let disk = self.engine().store();
@@ -331,7 +333,15 @@ fn kind(job: &Job) -> &'static str {
             HostBody::OfflineRecords { .. } => "upload",
             HostBody::Settle { .. } => "settlement",
             HostBody::Upload { .. } | HostBody::UploadEnd => "end of upload",
-            _ => "other request",
+            HostBody::Purchase { .. } => "purchase",
+            HostBody::Void { .. } => "void",
+            HostBody::Refund { .. } => "refund",
+            HostBody::PreAuthorise { .. } => "pre-authorisation",
+            HostBody::PreAuthorisationVoid { .. } => "pre-authorisation void",
+            HostBody::Complete { advice: false, .. } => "completion",
+            HostBody::Complete { advice: true, .. } => "completion advice",
+            HostBody::CompletionVoid { .. } => "completion void",
+            HostBody::Balance { .. } => "other request",
         },
     }
 }

@@ -4,6 +4,7 @@
 //! TCP itself would not do all of that to a connection. Whoever sits on the line can, and the MACs are there for him.
 
 use super::answers::Sent;
+use super::counter;
 use super::desk;
 use super::gateway::{COMMIT_MS, ConnId, Did};
 use super::plan::{Blow, Gateways, LineFault, Way};
@@ -198,15 +199,14 @@ impl World {
                 }
             }
             Happening::Down { terminal, boot, bytes } => {
-                let desk = &self.terminals[terminal].desk;
-                if desk.boot == boot && desk.conn.is_some() {
-                    desk::hear(self, terminal, Input::Received(&bytes));
+                if self.boot(terminal) == boot && self.conn(terminal).is_some() {
+                    self.hear(terminal, Input::Received(&bytes));
                 }
             }
             Happening::HungUp { terminal, conn } => {
-                if self.terminals[terminal].desk.conn == Some(conn) {
-                    self.terminals[terminal].desk.conn = None;
-                    desk::hear(self, terminal, Input::Disconnected);
+                if *self.conn(terminal) == Some(conn) {
+                    *self.conn(terminal) = None;
+                    self.hear(terminal, Input::Disconnected);
                 }
             }
             Happening::GatewayHungUp(conn) => self.acquirer.of(conn).hang_up(conn),
@@ -245,7 +245,10 @@ impl World {
                 self.tell_gateway("", gateway, "reaches the database again.");
                 self.acquirer.gateway(gateway).reach();
             }
-            Happening::Tick { terminal, boot } => desk::tick(self, terminal, boot),
+            Happening::Tick { terminal, boot } if terminal < self.terminals.len() => {
+                desk::tick(self, terminal, boot);
+            }
+            Happening::Tick { terminal, boot } => counter::tick(self, terminal, boot),
         }
     }
 
@@ -281,35 +284,34 @@ impl World {
         if self.line.in_turn {
             self.line.go_over(terminal);
         }
-        let (conn, boot) = (self.new_connection(gateway), self.terminals[terminal].desk.boot);
-        self.terminals[terminal].desk.conn = Some(conn);
+        let (conn, boot) = (self.new_connection(gateway), self.boot(terminal));
+        *self.conn(terminal) = Some(conn);
         let reachable = self.acquirer.is_up(gateway) && !self.line.is_silent(terminal, gateway, self.clock());
         let after_ms = if reachable { TRAVEL_MS } else { REFUSED_MS };
         self.schedule(after_ms, Happening::Connected { terminal, boot, conn });
     }
 
     fn connected(&mut self, terminal: usize, boot: u64, conn: ConnId) {
-        let desk = &self.terminals[terminal].desk;
-        if desk.boot != boot || desk.conn != Some(conn) {
+        if self.boot(terminal) != boot || *self.conn(terminal) != Some(conn) {
             return;
         }
         let now = self.now();
         let silent = self.line.is_silent(terminal, conn.gateway, self.clock());
         if silent || !self.acquirer.of(conn).accept(conn, terminal, now) {
-            self.terminals[terminal].desk.conn = None;
+            *self.conn(terminal) = None;
             self.coverage.reached("connection", "refused");
             if !self.line.in_turn {
                 self.line.go_over(terminal);
             }
-            return desk::hear(self, terminal, Input::Disconnected);
+            return self.hear(terminal, Input::Disconnected);
         }
         self.schedule(1_000, Happening::GatewayLooks(conn));
-        desk::hear(self, terminal, Input::Connected);
+        self.hear(terminal, Input::Connected);
     }
 
     /// The terminal closes its connection.
     pub fn hang_up(&mut self, terminal: usize) {
-        if let Some(conn) = self.terminals[terminal].desk.conn.take() {
+        if let Some(conn) = self.conn(terminal).take() {
             self.schedule(TRAVEL_MS, Happening::GatewayHungUp(conn));
         }
     }
@@ -347,8 +349,8 @@ impl World {
         }
         if let Some(ms) = did.died {
             self.tell_gateway("⚡ ", gateway, "dies at a commit; every sign-in is forgotten.");
-            for terminal in 0..self.terminals.len() {
-                let conn = self.terminals[terminal].desk.conn;
+            for terminal in 0..self.ends() {
+                let conn = *self.conn(terminal);
                 if let Some(conn) = conn.filter(|conn| conn.gateway == gateway) {
                     self.schedule(TRAVEL_MS, Happening::HungUp { terminal, conn });
                 }
@@ -385,10 +387,17 @@ impl World {
             return;
         }
         let Some(blow) = blow else { return self.deliver(way, terminal, conn, frame, TRAVEL_MS) };
-        let (name, at) = (blow_name(blow), place(way, &frame));
+        let at = self.place(way, terminal, &frame);
+        let name = blow_name(blow);
         self.coverage.fault(name, at);
         self.tell(|| format!("    ⚡ {at}: {name}."));
         self.strike(blow, (way, terminal, conn), frame, old);
+    }
+
+    /// What a frame is, of whichever terminal.
+    fn place(&self, way: Way, terminal: usize, frame: &[u8]) -> &'static str {
+        let online = if terminal < self.terminals.len() { None } else { counter::place(way, frame) };
+        online.unwrap_or_else(|| place(way, frame))
     }
 
     fn lines(&mut self, terminal: usize) -> &mut OneLine {
@@ -458,7 +467,7 @@ impl World {
     }
 
     fn deliver(&mut self, way: Way, terminal: usize, conn: ConnId, bytes: Vec<u8>, after_ms: u64) {
-        let boot = self.terminals[terminal].desk.boot;
+        let boot = self.boot(terminal);
         let happening = match way {
             Way::Up => Happening::Up { terminal, conn, bytes },
             Way::Down => Happening::Down { terminal, boot, bytes },
@@ -467,9 +476,9 @@ impl World {
     }
 
     fn tell_frame(&mut self, way: Way, (terminal, gateway): (usize, usize), frame: &[u8]) {
-        let count = self.acquirer.count();
+        let (count, what) = (self.acquirer.count(), self.place(way, terminal, frame));
         self.tell(|| {
-            let (till, what) = (till_name(terminal), place(way, frame));
+            let till = till_name(terminal);
             let gateway = gateway_name(gateway, count);
             match (way, Sent::all_of(frame).first()) {
                 (Way::Up, _) => format!("    {till} → {gateway}: {what}"),

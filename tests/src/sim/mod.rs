@@ -7,6 +7,7 @@
 //! | [`world`] | cards, terminals with SAMs and journals, the acquirer, one clock; plays a plan |
 //! | [`till`] | a visit: drives `flow`'s purchase and load, lets faults strike |
 //! | [`desk`], [`mod@line`] | a terminal's line and errands; frames on their way, and to which gateway |
+//! | [`counter`] | a terminal of another maker: purchases online, voids, refunds, pre-authorisations |
 //! | [`acquirer`], [`gateway`], [`disk`] | the acquirer: gateways that live and die, on one database |
 //! | [`slot`], [`store`] | a chip with its power; a journal that forgets what was not synced |
 //! | [`images`] | a terminal's disk restored from an old image, or replaced |
@@ -25,6 +26,7 @@ pub mod answers;
 pub mod books;
 pub mod campaign;
 pub mod check;
+pub mod counter;
 pub mod coverage;
 pub mod desk;
 pub mod disk;

@@ -18,6 +18,8 @@ pub struct Plan {
     pub cards: Vec<CardPlan>,
     /// The terminals, each with a SAM.
     pub terminals: Vec<TerminalPlan>,
+    /// Terminals of another maker, which take cards online; they are numbered after the others.
+    pub counters: usize,
     /// The acquirer's gateways.
     pub gateways: Gateways,
     /// What happens, one act begun after the other.
@@ -48,6 +50,8 @@ pub enum Act {
     Visit(Visit),
     /// A terminal does something at its gateway; the next act begins while it is at it.
     Errand(Errand),
+    /// A counter takes a card online; the next act begins while it is at it.
+    Online(Online),
     /// Somebody copies memories.
     Copy {
         /// Milliseconds since the act before.
@@ -154,6 +158,62 @@ pub enum Task {
     ReverseLoaded,
     /// Reverses a load before it asks for it, with what a card once said.
     ReverseFirst,
+}
+
+/// Something that a counter does.
+#[derive(Clone, Debug)]
+pub struct Online {
+    /// Which counter.
+    pub counter: usize,
+    /// What.
+    pub deal: Deal,
+    /// Milliseconds since the act before.
+    pub after_ms: u64,
+    /// It dies before it has noted the first answer.
+    pub dies: bool,
+    /// What goes wrong on its line.
+    pub line: Vec<LineFault>,
+    /// What goes wrong at the gateway.
+    pub gateway: Vec<GatewayFault>,
+}
+
+/// What a counter is to do. What is about an earlier sale is about the newest one that it can be about; if there is none, nothing is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deal {
+    /// Takes money.
+    Purchase {
+        /// From this cardholder.
+        payer: u32,
+        /// Minor units.
+        minor: u64,
+    },
+    /// Takes a purchase of the open batch back.
+    Void,
+    /// Pays back of a sale of a batch that is closed.
+    Refund {
+        /// Minor units at most.
+        minor: u64,
+    },
+    /// Has money held.
+    Authorise {
+        /// Of this cardholder.
+        payer: u32,
+        /// Minor units.
+        minor: u64,
+    },
+    /// Takes what is held, or less.
+    Complete {
+        /// Minor units at most.
+        minor: u64,
+        /// It is told, not asked.
+        advice: bool,
+    },
+    /// Lets go what is held.
+    VoidAuthorisation,
+    /// Takes a completion of the open batch back.
+    VoidCompletion,
+    /// Settles the batch.
+    Settle,
 }
 
 /// A direction on the line.
@@ -434,6 +494,7 @@ impl Plan {
         let of_act = |act: &Act| match act {
             Act::Visit(visit) => visit.fault_count(),
             Act::Errand(errand) => errand.faults.len() + errand.line.len() + errand.gateway.len(),
+            Act::Online(act) => usize::from(act.dies) + act.line.len() + act.gateway.len(),
             Act::Copy { .. } | Act::Disk { .. } | Act::Keys { .. } => 1,
         };
         self.acts.iter().map(of_act).sum()

@@ -3,9 +3,10 @@
 
 use super::answers;
 use super::books::Books;
-use super::check::{Violation, gateways, lost, money, still_open};
+use super::check::{Violation, gateways, lost, money, online, still_open};
+use super::counter::{self, Counter};
 use super::desk;
-use super::plan::{Presence, Rekey, Task, Visit, Want};
+use super::plan::{Deal, Presence, Rekey, Task, Visit, Want};
 use super::till;
 use super::world::{World, merchant_id};
 use backend::api::{AdminRequest, Backend, Query, Report};
@@ -56,7 +57,11 @@ impl World {
         for _ in 0..ROUNDS_MAX {
             self.pass_ms(ENOUGH_MS);
             let busy = (0..self.terminals.len()).any(|terminal| desk::is_busy(self, terminal));
-            if !busy && self.acquirer.all_well() {
+            let counters = self.counters.iter().any(Counter::is_busy);
+            for terminal in self.terminals.len()..self.ends() {
+                counter::begin(self, terminal, None);
+            }
+            if !busy && !counters && self.acquirer.all_well() {
                 return;
             }
         }
@@ -110,8 +115,27 @@ impl World {
         }
     }
 
+    /// Counters let go what is held for them, and settle.
+    fn close_counters(&mut self) {
+        for terminal in self.terminals.len()..self.ends() {
+            let counter = terminal - self.terminals.len();
+            for _ in 0..self.counters[counter].sales.len() {
+                if !self.counters[counter].holds() {
+                    break;
+                }
+                counter::begin(self, terminal, Some(Deal::VoidAuthorisation));
+                self.let_errands_end();
+            }
+            counter::begin(self, terminal, Some(Deal::Settle));
+        }
+        if !self.counters.is_empty() {
+            self.let_errands_end();
+        }
+    }
+
     fn close_books(&mut self) {
         self.upload_and_settle();
+        self.close_counters();
         let waits = |world: &Self| {
             world.terminals.iter().any(|terminal| !terminal.journal.outbox().waiting().is_clear())
         };
@@ -150,7 +174,7 @@ impl World {
             self.acquirer.admin(AdminRequest::ResolveUncertain { wait_ms: WAIT_MS }, later);
         }
         self.acquirer.admin(AdminRequest::TellGaps { wait_ms: 0 }, later);
-        let merchants: Vec<_> = (0..self.terminals.len()).map(merchant_id).collect();
+        let merchants: Vec<_> = (0..self.ends()).map(merchant_id).collect();
         let Ok(Report::Audit(report)) = self.acquirer.engine().query(&Query::Audit) else { return None };
         let books = Books::read(&mut self.acquirer.books(), &merchants);
         Some((books, report.exceptions))
@@ -162,6 +186,7 @@ impl World {
         let mut found = money::check(&cards, &terminals, books, audit);
         found.extend(money::accused(&cards, &terminals, books));
         found.extend(money::loads_waiting(&cards, &terminals));
+        found.extend(online::check(&self.counters, self.terminals.len(), books));
         answers::check(&self.acquirer.sent, books, &mut found);
         gateways::check(&self.acquirer.numbers(), books, &mut found);
         found

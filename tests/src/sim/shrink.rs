@@ -89,6 +89,14 @@ fn without_fault(plan: &Plan, position: usize) -> Option<Plan> {
         let (faults, line, gateway) = match act {
             Act::Visit(visit) => (&mut visit.faults, &mut visit.line, &mut visit.gateway),
             Act::Errand(errand) => (&mut errand.faults, &mut errand.line, &mut errand.gateway),
+            Act::Online(act) if act.dies && *left == 0 => {
+                act.dies = false;
+                return true;
+            }
+            Act::Online(act) => {
+                *left -= usize::from(act.dies);
+                return take_nth(&mut act.line, left) || take_nth(&mut act.gateway, left);
+            }
             Act::Copy { .. } | Act::Disk { .. } | Act::Keys { .. } => return false,
         };
         take_nth(faults, left) || take_nth(line, left) || take_nth(gateway, left)

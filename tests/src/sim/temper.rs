@@ -4,6 +4,7 @@
 //! Most acts are payments, which need no gateway; every card is loaded first, and loads, uploads and settlements come in between at a
 //! rarer rate. What chance alone brings about too seldom is a scene of its own (`scenes`).
 
+mod online;
 mod scenes;
 
 use super::keyring::FIRST;
@@ -85,8 +86,9 @@ impl Plan {
         acts.extend(temper.rush());
         acts.extend(temper.on_their_way());
         temper.scenes(&mut acts);
-        let mut plan = Self { seed, cards, terminals, gateways, acts };
+        let mut plan = Self { seed, cards, terminals, counters: 0, gateways, acts };
         scenes::keys(&mut plan);
+        online::counters(&mut plan);
         plan
     }
 }

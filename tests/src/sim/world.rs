@@ -2,8 +2,10 @@
 
 use super::acquirer::{Acquirer, Opening};
 use super::check::{CardBook, Life, TerminalBook, Violation, check};
+use super::counter::{self, Counter};
 use super::coverage::Coverage;
 use super::desk::{self, Desk};
+use super::gateway::ConnId;
 use super::images::Images;
 pub use super::keyring::Scheme;
 use super::line::{Happening, Line};
@@ -13,6 +15,7 @@ use super::store::CrashStore;
 use super::till;
 use card_applet_sim::issue::{NewCard, NewSam};
 use card_applet_sim::memory::Survival;
+use flow::host::Input;
 use flow::profile::Profile;
 use flow::record::CardId;
 use flow::sam::SamIdentity;
@@ -241,6 +244,8 @@ pub struct World {
     pub cards: Vec<SimCard>,
     /// Terminals, by index of the plan.
     pub terminals: Vec<SimTerminal>,
+    /// Counters, numbered after the terminals.
+    pub counters: Vec<Counter>,
     /// The acquirer.
     pub acquirer: Acquirer,
     /// What is under way.
@@ -299,13 +304,16 @@ impl World {
         let sams: Vec<_> = terminals.iter().map(|terminal| terminal.number).collect();
         let funds: Vec<_> =
             cards.iter().zip(&plan.cards).map(|(card, plan)| (card.id, card.version, plan.funds)).collect();
-        let opening = Opening { gateways: plan.gateways, sams: &sams, cards: &funds, now: now_of(Mono(0)) };
-        let (acquirer, keys) = Acquirer::open(plan.seed, &opening);
+        let (gateways, counters, now) = (plan.gateways, plan.counters, now_of(Mono(0)));
+        let opening = Opening { gateways, counters, sams: &sams, cards: &funds, now };
+        let (acquirer, mut keys) = Acquirer::open(plan.seed, &opening);
+        let counters = keys.split_off(terminals.len()).into_iter().map(Counter::new).collect();
         terminals.iter_mut().zip(keys).for_each(|(terminal, key)| terminal.tmk = key);
         let mut world = Self {
             cards,
-            line: Line::new(terminals.len(), plan.gateways),
+            line: Line::new(terminals.len() + plan.counters, plan.gateways),
             terminals,
+            counters,
             acquirer,
             coverage: Coverage::default(),
             violations: Vec::new(),
@@ -325,6 +333,7 @@ impl World {
         match act {
             Act::Visit(visit) => till::visit(self, visit),
             Act::Errand(errand) => desk::errand(self, errand),
+            Act::Online(act) => counter::act(self, act),
             Act::Copy { after_ms, what } => {
                 self.pass_ms(*after_ms);
                 self.copy(*what);
@@ -399,6 +408,38 @@ impl World {
         let now = self.now();
         let wall = wall_off_ms.map_or(i64::MAX, |off| now.wall.0.saturating_add(off));
         Now { mono: Mono(self.clock.0.saturating_sub(started.0)), wall: Wall(wall), ..now }
+    }
+
+    /// Terminals and counters.
+    #[must_use]
+    pub const fn ends(&self) -> usize {
+        self.terminals.len() + self.counters.len()
+    }
+
+    /// The connection of a terminal or counter.
+    pub fn conn(&mut self, terminal: usize) -> &mut Option<ConnId> {
+        match terminal.checked_sub(self.terminals.len()) {
+            None => &mut self.terminals[terminal].desk.conn,
+            Some(counter) => &mut self.counters[counter].conn,
+        }
+    }
+
+    /// How often a terminal or counter was started.
+    #[must_use]
+    pub fn boot(&self, terminal: usize) -> u64 {
+        match terminal.checked_sub(self.terminals.len()) {
+            None => self.terminals[terminal].desk.boot,
+            Some(counter) => self.counters[counter].boot,
+        }
+    }
+
+    /// Something happened on the connection of a terminal or counter.
+    pub fn hear(&mut self, terminal: usize, input: Input<'_>) {
+        if terminal < self.terminals.len() {
+            desk::hear(self, terminal, input);
+        } else {
+            counter::hear(self, terminal, input);
+        }
     }
 
     /// A rule was broken.

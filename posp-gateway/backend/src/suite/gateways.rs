@@ -432,6 +432,29 @@ fn nothing_that_was_decided_on_a_commit_which_was_not_kept_is_ever_committed() {
 }
 
 #[test]
+fn no_decision_reads_as_of_a_moment_before_its_gateways_own_commits() {
+    let on = Database::new();
+    let before = on.now();
+    let mut store = on.gateway(number(1));
+    store.begin().unwrap();
+    let id = MerchantId::from_text("OWN").unwrap();
+    let merchant = crate::store::Merchant {
+        id,
+        number: crate::accounts::chart::MerchantNumber(7),
+        name: "Own".into(),
+        currency: CNY,
+    };
+    store.commit(&Batch { at: Wall(0), changes: vec![Record::Merchant(merchant)] }).unwrap();
+    // Started anew, so that nothing of it is remembered.
+    for (gateway, sees) in [(1, true), (2, false)] {
+        let mut store = on.gateway(number(gateway));
+        store.read_before(before, usize::MAX);
+        store.begin().unwrap();
+        assert_eq!(store.get(&Key::Merchant(id)).unwrap().is_some(), sees, "gateway {gateway}");
+    }
+}
+
+#[test]
 fn a_database_keeps_one_row_for_each_name_and_gives_each_gateway_numbers_of_its_own() {
     let afternoon = Afternoon::new();
     let (_, purchase) = &afternoon.requests[2];

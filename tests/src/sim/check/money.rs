@@ -393,12 +393,20 @@ fn batches(terminals: &[TerminalBook<'_>], books: &Books, found: &mut Vec<Violat
             );
             counts && rows().any(|row| row.seq == record.transaction)
         };
-        let debits = books.records.values().filter(counted);
-        let debits = debits.fold(Tally::default(), |sum, it| sum.plus(u64::from(it.content.amount.0)));
-        let BatchTotals { debits: host, .. } = batch.host;
-        if debits != host {
-            let what = format!("{terminal} {}: its records are {debits:?}, its totals {host:?}", number.0);
-            found.push(Violation::Batch(what));
+        let records = books.records.values().filter(counted);
+        let records = records.fold(Tally::default(), |sum, it| sum.plus(u64::from(it.content.amount.0)));
+        let stands = |row: &&Transaction| {
+            use TransactionState::{Declined, Disputed, Reversed};
+            !matches!(row.state, Declined | Disputed | Reversed)
+        };
+        let sum = |sum: Tally, row: &Transaction| sum.plus(row.amount.map_or(0, |amount| amount.minor()));
+        let debits = rows().filter(stands).filter(|row| row.kind.is_debit()).fold(records, sum);
+        let credits = rows().filter(stands).filter(|row| row.kind.is_credit()).fold(Tally::default(), sum);
+        let BatchTotals { debits: host, credits: host_credits, .. } = batch.host;
+        if (debits, credits) != (host, host_credits) {
+            let rows = format!("its rows are {debits:?} and {credits:?}");
+            let totals = format!("its totals {host:?} and {host_credits:?}");
+            found.push(Violation::Batch(format!("{terminal} {}: {rows}, {totals}", number.0)));
         }
         let ends = rows().filter(|row| {
             matches!(row.kind, TransactionKind::Settle | TransactionKind::UploadEnd) && row.code.is_approved()

@@ -168,6 +168,11 @@ impl Rows {
         }
     }
 
+    /// When the newest link of a gateway was made.
+    fn made(&self, heads: &Heads) -> At {
+        heads.link.map_or(At::default(), |link| self.version(&Key::Link(link.number)))
+    }
+
     /// Where a gateway's sequences stand: by its newest link, as rows and link are one commit.
     fn heads(&self, gateway: GatewayNo) -> Heads {
         let mut heads = gateway.heads();
@@ -202,9 +207,11 @@ impl Database {
     /// What the process of a gateway opens when it starts. Two that are open under one number at once would give out the same numbers.
     #[must_use]
     pub fn gateway(&self, number: GatewayNo) -> SharedStore {
+        let heads = self.rows().heads(number);
         SharedStore {
+            known: self.rows().made(&heads),
             database: self.clone(),
-            heads: self.rows().heads(number),
+            heads,
             seen: HashMap::new(),
             kept: HashMap::new(),
             limits: None,
@@ -256,6 +263,8 @@ pub struct SharedStore {
     limits: Option<(At, BTreeMap<Key, Record>)>,
     /// The decision reads as of this moment, so many times.
     before: Option<(At, usize)>,
+    /// What it has read, or committed itself, stands as of this moment at least: no read is of one before.
+    known: At,
     /// Everything is read as of this moment.
     reading: Option<At>,
     conflicts: u64,
@@ -282,8 +291,8 @@ impl SharedStore {
     /// The next decision begins as if it were this moment: its first `reads` reads see nothing that was committed since, those that follow
     /// see everything (each statement of a real decision sees what is committed when it begins). If the others have committed something
     /// that matters, it comes to nothing and is decided again on what is there now.
-    pub const fn read_before(&mut self, moment: At, reads: usize) {
-        self.before = Some((moment, reads));
+    pub fn read_before(&mut self, moment: At, reads: usize) {
+        self.before = Some((moment.max(self.known), reads));
     }
 
     /// The moment as of which the next read sees.
@@ -296,7 +305,10 @@ impl SharedStore {
                 *reads = reads.saturating_sub(1);
                 *moment
             }
-            _ => now,
+            _ => {
+                self.known = now;
+                now
+            }
         }
     }
 
@@ -510,6 +522,7 @@ impl Store for SharedStore {
             return Err(self.overtaken());
         };
         let (link, heads) = Link::of(batch, &self.heads);
+        self.known = At(rows.now.0.saturating_add(1));
         rows.write(written.iter().map(|record| (*record).clone()).chain([Record::Link(link)]));
         self.heads = heads;
         self.remember(rows.now, &written);

@@ -2,7 +2,10 @@
 
 use crate::sim::answers::Sent;
 use crate::sim::books::Books;
-use crate::sim::plan::{Act, CardPlan, Errand, Gateways, Plan, Presence, Task, TerminalPlan, Visit, Want};
+use crate::sim::counter::Standing;
+use crate::sim::plan::{
+    Act, CardPlan, Deal, Errand, Gateways, Online, Plan, Presence, Task, TerminalPlan, Visit, Want,
+};
 use crate::sim::violation::Violation;
 use crate::sim::world::{Care, World};
 use backend::accounts::chart::code;
@@ -40,6 +43,7 @@ fn honest() -> (World, Books) {
             survival: Survival::None,
         }],
         terminals: vec![TerminalPlan::default(); 2],
+        counters: 0,
         gateways: Gateways::ONE,
         acts: vec![
             visit(Want::Load(CardAmount(5_000))),
@@ -233,4 +237,41 @@ fn a_debit_that_is_not_booked_must_be_listed_and_told() {
         books.cards[0].claimed -= 1;
     });
     assert!(quiet.iter().any(unlisted), "{quiet:?}");
+}
+
+/// A counter has taken 3.30 and settled; and nothing is wrong.
+fn at_a_counter() -> (World, Books) {
+    let act = |deal| {
+        let (line, gateway) = (Vec::new(), Vec::new());
+        Act::Online(Online { counter: 0, deal, after_ms: 60_000, dies: false, line, gateway })
+    };
+    let plan = Plan {
+        seed: 1,
+        cards: Vec::new(),
+        terminals: vec![TerminalPlan::default()],
+        counters: 1,
+        gateways: Gateways::ONE,
+        acts: vec![act(Deal::Purchase { payer: 1, minor: 330 }), act(Deal::Settle)],
+    };
+    let mut world = World::played(&plan, Care::default());
+    let (books, audit) = world.read_books().unwrap();
+    assert_eq!(world.hold_against(&books, &audit), []);
+    assert_eq!(world.counters[0].taken(Some(1)), 330);
+    (world, books)
+}
+
+#[test]
+fn a_sale_that_the_books_do_not_keep_or_keep_although_it_was_taken_back_is_found() {
+    let lies: [fn(&mut World, &mut Books); 4] = [
+        |_, books| books.transactions.retain(|_, row| row.amount.is_none()),
+        |_, books| books.transfers.truncate(books.transfers.len() - 1),
+        |world, _| world.counters[0].sales[0].standing = Standing::Reversed,
+        |world, _| world.counters[0].sales[0].standing = Standing::Asked,
+    ];
+    for (number, lie) in lies.into_iter().enumerate() {
+        let (mut world, mut books) = at_a_counter();
+        lie(&mut world, &mut books);
+        let found = world.hold_against(&books, &[]);
+        assert!(found.iter().any(|it| matches!(it, Violation::Money(_))), "lie {number}: {found:?}");
+    }
 }

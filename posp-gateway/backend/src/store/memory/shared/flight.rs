@@ -143,6 +143,9 @@ impl SharedStore {
         }
         let Flight { before, seen, changes, arrived, .. } = flight;
         let versions = arrived.flatten();
+        if let Some(versions) = &versions {
+            self.known = versions.values().copied().max().unwrap_or(self.known).max(self.known);
+        }
         let fate = match (landing, versions.is_some()) {
             (Landing::Lost(fault) | Landing::Unheard(fault), _) => Err(fault),
             (Landing::FoundOut { .. }, kept) => {
