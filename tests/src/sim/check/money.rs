@@ -427,8 +427,8 @@ fn batches(terminals: &[TerminalBook<'_>], books: &Books, found: &mut Vec<Violat
     }
 }
 
-/// Nobody who is honest is accused. Of a card that was not credited by every load that was asked for it, a request may come late; then a load may look as
-/// if the card had never been credited, or as if its memory had come back: a request does not say when the card made it.
+/// Nobody who is honest is accused. Of a card that was not credited by every load that was asked for it, a request may come late; then it looks as if the
+/// card's memory had come back: a request does not say when the card made it. But it frees nothing: no load finds its money gone.
 #[must_use]
 pub fn accused(cards: &[CardBook<'_>], terminals: &[TerminalBook<'_>], books: &Books) -> Vec<Violation> {
     let asked: Vec<CardId> = terminals.iter().flat_map(all_stories).map(|story| story.intent.card).collect();
@@ -441,10 +441,9 @@ pub fn accused(cards: &[CardBook<'_>], terminals: &[TerminalBook<'_>], books: &B
     for alert in &books.alerts {
         let Some((issuer, asn)) = alert.card else { continue };
         let id = CardId { issuer, asn };
-        // A load that comes late had been set free, and nothing but the card's own word may do that.
         let accuses = match alert.kind {
-            AlertKind::Fork => true,
-            AlertKind::Rollback | AlertKind::LoadLoss | AlertKind::LateLoad => !may_be_late(&id),
+            AlertKind::Fork | AlertKind::LoadLoss | AlertKind::LateLoad => true,
+            AlertKind::Rollback => !may_be_late(&id),
             _ => false,
         };
         if accuses && !cards.iter().any(|card| card.id == id && card.is_forked()) {
