@@ -64,6 +64,28 @@ impl Server {
     /// It does not start.
     #[must_use]
     pub fn start(arguments: &[&str]) -> Self {
+        let server = Self::launch(arguments);
+        for role in [OWNER, SERVICE] {
+            let password = PASSWORD.replace('\'', "''");
+            server.sql("postgres", &format!("CREATE ROLE {role} LOGIN PASSWORD '{password}'"));
+        }
+        server
+    }
+
+    /// Starts a standby of this one, which is stopped meanwhile for a moment.
+    ///
+    /// # Panics
+    /// One of them does not start.
+    #[must_use]
+    pub fn standby(&self) -> Self {
+        self.stop(Stop::Fast);
+        let folder = self.folder.to_str().expect("text");
+        let standby = Self::launch(&["--standby-of", folder, &self.port.to_string()]);
+        self.resume();
+        standby
+    }
+
+    fn launch(arguments: &[&str]) -> Self {
         let mut child = Command::new(workspace().join("scripts/private-postgres"))
             .args(arguments)
             .stdin(Stdio::piped())
@@ -77,22 +99,8 @@ impl Server {
         let words: Vec<&str> = ready.split_whitespace().collect();
         let ["ready", port, folder] = words.as_slice() else { panic!("PostgreSQL did not start: {ready}") };
         let (folder, port) = (PathBuf::from(folder), port.parse().expect("a port"));
-        let server = Self {
-            child,
-            line: Mutex::new(Some((input, output))),
-            folder,
-            port,
-            databases: AtomicU32::new(0),
-        };
-        server.sql(
-            "postgres",
-            &format!("CREATE ROLE {OWNER} LOGIN PASSWORD '{}'", PASSWORD.replace('\'', "''")),
-        );
-        server.sql(
-            "postgres",
-            &format!("CREATE ROLE {SERVICE} LOGIN PASSWORD '{}'", PASSWORD.replace('\'', "''")),
-        );
-        server
+        let databases = AtomicU32::new(0);
+        Self { child, line: Mutex::new(Some((input, output))), folder, port, databases }
     }
 
     fn tell(&self, command: &str) {

@@ -1,8 +1,10 @@
 //! A gateway whose connection to PostgreSQL dies with the answer to a commit, while another gateway goes on: what was decided on top of that commit
-//! has lost what it read, and is decided again.
+//! has lost what it read, and is decided again. And one whose commit arrives without its
+//! beginning: nothing of it is written.
 #![cfg(test)]
 
 use backend::api::{Answer, Backend, Request, Submitted};
+use backend::store::StoreFault;
 use backend::store::postgres::{Address, Options, PostgresStore};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,6 +18,7 @@ use tests::postgres::{Gateway, PASSWORD, SERVICE, Server};
 struct Way {
     port: u16,
     lose: Arc<AtomicBool>,
+    spoil: Arc<AtomicBool>,
     /// A connection on which the server's answers are lost.
     deaf: Arc<Mutex<Option<TcpStream>>>,
 }
@@ -25,16 +28,23 @@ impl Way {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (lose, deaf) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
-        let way = Self { port, lose: Arc::clone(&lose), deaf: Arc::clone(&deaf) };
+        let spoil = Arc::new(AtomicBool::new(false));
+        let way = Self { port, lose: Arc::clone(&lose), spoil: Arc::clone(&spoil), deaf: Arc::clone(&deaf) };
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
                 let (to_server, to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
                 let (is_lost, lose, deaf) =
                     (Arc::new(AtomicBool::new(false)), Arc::clone(&lose), Arc::clone(&deaf));
-                let lost = Arc::clone(&is_lost);
+                let (lost, spoil) = (Arc::clone(&is_lost), Arc::clone(&spoil));
                 std::thread::spawn(move || {
                     hand_on(&client, to_server, |bytes| {
+                        let begins = bytes.windows(5).position(|word| word == b"BEGIN");
+                        if let Some(at) = begins
+                            && spoil.swap(false, Ordering::SeqCst)
+                        {
+                            bytes[at..at + 5].copy_from_slice(b"BEGUN");
+                        }
                         let commits = bytes.windows(6).any(|word| word == b"COMMIT");
                         if commits && lose.swap(false, Ordering::SeqCst) {
                             lost.store(true, Ordering::SeqCst);
@@ -54,16 +64,21 @@ impl Way {
         self.lose.store(true, Ordering::SeqCst);
     }
 
+    /// The next transaction's beginning is refused.
+    fn spoil_next_begin(&self) {
+        self.spoil.store(true, Ordering::SeqCst);
+    }
+
     /// That connection breaks.
     fn break_it(&self) {
         self.deaf.lock().unwrap().take().expect("a commit has passed").shutdown(Shutdown::Both).unwrap();
     }
 }
 
-fn hand_on(mut from: &TcpStream, mut to: TcpStream, mut passes: impl FnMut(&[u8]) -> bool) {
+fn hand_on(mut from: &TcpStream, mut to: TcpStream, mut passes: impl FnMut(&mut [u8]) -> bool) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
-        if passes(&buffer[..read]) && to.write_all(&buffer[..read]).is_err() {
+        if passes(&mut buffer[..read]) && to.write_all(&buffer[..read]).is_err() {
             break;
         }
     }
@@ -115,4 +130,26 @@ fn what_was_decided_on_a_commit_whose_answer_was_lost_does_not_undo_another_gate
     assert_eq!((second.held(1), second.held(2)), (150, 6), "both gateways' holds stand");
     let report = second.audit();
     assert_eq!((report.exceptions.as_slice(), report.transactions), (&[][..], 4));
+}
+
+#[test]
+fn a_commit_whose_beginning_alone_fails_writes_nothing() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let mut other = Gateway::over(server.store(&database, 2)).with(1, 1);
+    let way = Way::to(server.port);
+    let url = format!("postgresql://{SERVICE}@127.0.0.1:{}/{database}", way.port);
+    let address = Address::parse(&url).unwrap().with_password(PASSWORD.as_bytes());
+    let options = Options { address, ..server.options(&database, 1) };
+    let mut gateway = Gateway::over(PostgresStore::open(options).unwrap());
+    let (warm, cut) = (gateway.purchase(1, 1, 1, 1), gateway.purchase(1, 2, 1, 50));
+    assert!(gateway.ask(&[warm]).unwrap()[0].code.is_approved());
+
+    way.spoil_next_begin();
+    let refused = gateway.ask(std::slice::from_ref(&cut));
+    assert!(matches!(&refused, Err(StoreFault::Io(why)) if why.contains("syntax")), "{refused:?}");
+    assert_eq!((other.held(1), other.audit().transactions), (1, 1), "nothing of it is there");
+    let answer = gateway.ask(&[cut]).unwrap().remove(0);
+    assert!(answer.code.is_approved() && !answer.repeat);
+    assert_eq!((other.held(1), other.audit().exceptions), (51, Vec::new()));
 }

@@ -5,10 +5,11 @@
 use backend::Engine;
 use backend::api::{Answer, AnswerBody, Backend, HostAnswer, HostRequest, Query, Report, Request, Submitted};
 use backend::store::postgres::{Address, Options, PostgresStore, prepare};
-use backend::store::{Store, StoreFault};
+use backend::store::{Key, Record, Scan, Store, StoreFault};
 use keys::KeyModule;
 use protocol::iso8583::typed::ResponseCode;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -166,6 +167,24 @@ fn what_was_decided_on_a_commit_that_another_gateway_overtook_is_worth_nothing()
     }
     assert_eq!((first.held(1), first.held(2)), (1 + 5 * 10, 1 + 6 * 10));
     assert_eq!(first.audit().exceptions, []);
+}
+
+#[test]
+fn what_a_decision_did_not_find_must_not_be_there_later() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let mut first = Gateway::first(&server, &database, 1, 1);
+    let mut second = server.store(&database, 2);
+    let next = Key::Hold(first.engine.store().heads().transfer);
+    second.begin().unwrap();
+    assert_eq!(second.get(&next), Ok(None));
+    let buy = first.purchase(1, 1, 1, 1);
+    first.ask(&[buy]).unwrap();
+    let holds = second.scan(Scan::Holds, &mut |_| ControlFlow::Continue(()));
+    assert_eq!(holds, Err(StoreFault::Conflict));
+    second.begin().unwrap();
+    assert!(matches!(second.get(&next), Ok(Some(Record::Hold(_)))));
+    second.scan(Scan::Holds, &mut |_| ControlFlow::Continue(())).unwrap();
 }
 
 #[test]

@@ -83,10 +83,13 @@ impl PostgresStore {
         let number = (!self.only_reads).then_some(self.options.gateway);
         let session = Session::open(&self.runtime, &self.options.address, number)?;
         schema::is_present(&self.runtime, &session)?;
+        session.all_is_durable(&self.runtime)?;
         let heads = heads(&self.runtime, &session, self.options.gateway)?;
-        let known = self.heads.link.map_or(self.options.gateway.base(), |link| link.number.0);
-        if heads.link.map_or(self.options.gateway.base(), |link| link.number.0) < known {
-            // A failover to a standby that had not received everything: answers have left that it knows nothing of.
+        if let Some(known) = self.heads.link
+            && !has_link(&self.runtime, &session, known)?
+        {
+            // A failover to a standby that had not received everything: answers have left that it knows nothing of. Another process with our number
+            // may have gone on there, so its numbers alone say nothing.
             return Err(StoreFault::Damaged {
                 what: "commits of this gateway that were answered are missing",
             });
@@ -202,6 +205,13 @@ pub(super) fn runtime() -> Result<Runtime, StoreFault> {
         .enable_time()
         .build();
     built.map_err(|error| StoreFault::Io(error.to_string()))
+}
+
+/// Whether a chain has this link.
+fn has_link(runtime: &Runtime, session: &Session, link: Linked) -> Result<bool, StoreFault> {
+    let number = i64::try_from(link.number.0).unwrap_or(i64::MAX);
+    let sql = "SELECT FROM tapline.links WHERE number = $1 AND hash = $2";
+    Ok(!session.rows(runtime, sql, &[&number, &link.hash.as_slice()])?.is_empty())
 }
 
 /// Where the sequences of a gateway stand: from its newest link. What is beyond it cannot be: rows and link are one transaction.

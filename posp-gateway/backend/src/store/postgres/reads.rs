@@ -98,9 +98,6 @@ impl PostgresStore {
         }
         let mut answers = session.ask(runtime, &asks)?.into_iter();
         drop(asks);
-        for key in absent {
-            self.seen.insert(key, Seen { record: None, version: 0 });
-        }
         for (target, _) in &arrays {
             for row in answers.next().unwrap_or_default() {
                 match target {
@@ -111,6 +108,9 @@ impl PostgresStore {
                     }
                 }
             }
+        }
+        for key in absent {
+            self.seen.entry(key).or_insert(Seen { record: None, version: 0 });
         }
         if let Some((now, _)) = due {
             let mut holds = Vec::new();
@@ -156,7 +156,7 @@ impl PostgresStore {
         self.saw(record, version)
     }
 
-    /// A record that was read; one that was read before must not have changed since.
+    /// A record that was read; one that was read before, or was not there, must not have changed since.
     fn saw(&mut self, record: Record, version: i64) -> Result<(), StoreFault> {
         let key = record.key();
         if let Some(flying) = self.flying(&key) {
@@ -165,8 +165,7 @@ impl PostgresStore {
             return Ok(());
         }
         if let Some(before) = self.seen.get(&key)
-            && before.record.is_some()
-            && before.version != version
+            && (before.record.is_none() || before.version != version)
         {
             self.forget();
             return Err(AGAIN);

@@ -16,7 +16,7 @@ use crate::store::{GatewayNo, Key, Link, Record, Store, StoreFault};
 use std::time::{Duration, Instant};
 
 /// A session that is in the middle of a transaction for as long as it takes to read a backup.
-const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0";
+const BEGIN: &str = "BEGIN READ WRITE; SET LOCAL idle_in_transaction_session_timeout = 0";
 
 /// How long a restore waits for programs that are ending, and between its looks.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -81,7 +81,8 @@ impl PostgresStore {
         self.only_reads = true;
         match committed {
             Err(StoreFault::Away(why)) => {
-                self.begins()?;
+                // Whoever began the restore looks before he begins it again.
+                self.begins().map_err(|fault| StoreFault::InDoubt(fault.to_string()))?;
                 let kept = match newest {
                     Some(link) => self.get(&Key::Link(link.number))? == Some(Record::Link(link)),
                     None => true,

@@ -43,6 +43,7 @@ pub(super) fn is_present(runtime: &Runtime, session: &Session) -> Result<(), Sto
 pub fn prepare(owner: &Address, service: &Options) -> Result<(), StoreFault> {
     let runtime = runtime()?;
     let session = Session::open(&runtime, owner, None)?;
+    session.simple(&runtime, "SET default_transaction_read_only = off")?;
     // One at a time, whoever begins.
     session.simple(&runtime, "SELECT pg_advisory_lock(1414285125, -1)")?;
     let (found, known) = (version(&runtime, &session)?, known());

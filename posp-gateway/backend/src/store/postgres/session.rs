@@ -5,14 +5,14 @@ use crate::store::{GatewayNo, StoreFault};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row, Statement};
 
 /// First key of the advisory locks by which a gateway's number is held: `TLGE`.
 const LOCK_SPACE: i32 = 0x544C_4745;
@@ -22,9 +22,16 @@ const LEDGER: i32 = -2;
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long the server may take over one round trip, before the session counts as lost.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
+/// How long a new session waits until what it finds is as durable as it should be.
+const SETTLES: Duration = Duration::from_secs(3);
+/// How long what was sent may stay unheard of before the way counts as cut; the server goes by the same.
+const UNHEARD: Duration = Duration::from_secs(10);
+/// After how much silence the other side is asked whether it is there, how often, and how many times in vain.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 3);
 /// What a session asks of the server. Joins from arrays of keys go row by row, in the order of the arrays: so rows are locked in one order by
 /// all. Holds that are due are found in the order of their index: the planner, which knows no times, would start workers for
-/// them at every commit (a quarter of its time). A server that has lost us ends our session, and with it our gateway number's lock, by itself.
+/// them at every commit (a quarter of its time). A server that has lost us ends our session, and with it our gateway number's lock, by itself, also while it
+/// has something to send. Nothing is written but in a transaction that says so: statements whose BEGIN did not arrive do nothing.
 const SETTINGS: &str = "
 SET statement_timeout = '8s';
 SET lock_timeout = '3s';
@@ -32,7 +39,10 @@ SET idle_in_transaction_session_timeout = '15s';
 SET tcp_keepalives_idle = 5;
 SET tcp_keepalives_interval = 2;
 SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = '10s';
+SET client_min_messages = 'warning';
 SET default_transaction_isolation = 'read committed';
+SET default_transaction_read_only = on;
 SET enable_hashjoin = off;
 SET enable_mergejoin = off;
 SET enable_seqscan = off;
@@ -104,6 +114,10 @@ impl Address {
             .ssl_mode(SslMode::Disable)
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
             .connect_timeout(CONNECT)
+            .tcp_user_timeout(UNHEARD)
+            .keepalives_idle(KEEPALIVE.0)
+            .keepalives_interval(KEEPALIVE.1)
+            .keepalives_retries(KEEPALIVE.2)
             .application_name("posp-gateway");
         Ok(Self { config })
     }
@@ -196,6 +210,7 @@ pub(super) struct Ask<'a> {
 /// A transaction that is not waited for: each statement with its parameters.
 pub(super) struct Sending {
     client: Arc<Client>,
+    warning: Warning,
     statements: Vec<(Statement, Params)>,
     /// It is a part of a transaction that is open already.
     within: bool,
@@ -235,10 +250,11 @@ impl Sending {
     /// open what became of the transaction.
     pub(super) async fn run(self) -> Result<(), StoreFault> {
         type Step<'f> = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send + 'f>>;
-        let Self { client, statements, within } = &self;
+        let Self { client, warning, statements, within } = &self;
         let mut steps: Vec<Step<'_>> = Vec::with_capacity(statements.len().saturating_add(2));
         if !within {
-            steps.push(Box::pin(client.batch_execute("BEGIN")));
+            warning.take();
+            steps.push(Box::pin(client.batch_execute("BEGIN READ WRITE")));
         }
         for (statement, params) in statements {
             steps.push(Box::pin(async move { client.query(statement, &params.params()).await.map(|_| ()) }));
@@ -251,13 +267,35 @@ impl Sending {
         for step in done.map_err(|_| lost())? {
             step.map_err(|error| fault(&error))?;
         }
-        Ok(())
+        // It says so if a commit is here and no longer waits for its standby.
+        match warning.take().filter(|_| !within) {
+            Some(warning) => Err(StoreFault::Away(format!("it warned of a commit: {warning}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The server's newest warning, until somebody looks.
+#[derive(Clone, Default)]
+struct Warning(Arc<Mutex<Option<String>>>);
+
+impl Warning {
+    fn heard(&self, notice: &DbError) {
+        if notice.parsed_severity() == Some(Severity::Warning) {
+            tracing::warn!(warning = notice.message(), "the database warns");
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(notice.message().to_owned());
+        }
+    }
+
+    fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 /// A session. Its connection is driven by the runtime's own thread.
 pub(super) struct Session {
     client: Arc<Client>,
+    warning: Warning,
     statements: HashMap<String, Statement>,
 }
 
@@ -276,13 +314,22 @@ impl Session {
     ) -> Result<Self, StoreFault> {
         let connected = runtime.block_on(async {
             let connecting = tokio::time::timeout(ANSWER, address.config.connect(NoTls)).await;
-            let (client, connection) = connecting.map_err(|_| lost())?.map_err(|error| fault(&error))?;
+            let (client, mut connection) = connecting.map_err(|_| lost())?.map_err(|error| fault(&error))?;
+            let warning = Warning::default();
+            let heard = warning.clone();
             tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(error = %words(&error), "the database ended the session");
+                while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+                    match message {
+                        Ok(AsyncMessage::Notice(notice)) => heard.heard(&notice),
+                        Ok(_) => {}
+                        Err(error) => {
+                            tracing::debug!(error = %words(&error), "the database ended the session");
+                            break;
+                        }
+                    }
                 }
             });
-            Ok(Self { client: Arc::new(client), statements: HashMap::new() })
+            Ok(Self { client: Arc::new(client), warning, statements: HashMap::new() })
         });
         let session: Self = connected?;
         session.simple(runtime, SETTINGS)?;
@@ -314,9 +361,9 @@ impl Session {
         Ok(self.simple_int(runtime, &sql)? == Some(1))
     }
 
-    /// A server that was told to forget commits in a crash is told otherwise for our session.
+    /// A server that was told to forget commits in a crash, or not to wait for a standby that it has for that, is told otherwise for our session.
     fn durable(&self, runtime: &Runtime) -> Result<(), StoreFault> {
-        let sql = "SELECT (current_setting('synchronous_commit') = 'off')::int";
+        let sql = "SELECT (current_setting('synchronous_commit') IN ('off', 'local'))::int";
         if self.simple_int(runtime, sql)? == Some(1) {
             self.simple(runtime, "SET synchronous_commit = on")?;
         }
@@ -325,6 +372,19 @@ impl Session {
             tracing::warn!("the database runs with fsync = off: a power failure can lose payments");
         }
         Ok(())
+    }
+
+    /// Whatever the tables show stays: a commit of our own, which comes after all of it, is as durable as commits should be. (A server that
+    /// crashed while commits waited for its standby shows them when it starts again, wherever the standby is.)
+    pub(super) fn all_is_durable(&self, runtime: &Runtime) -> Result<(), StoreFault> {
+        // A lock on a row is written to the log; this one keeps nobody from changing the row.
+        let sql = "BEGIN READ WRITE; SELECT FROM tapline.limits_head FOR KEY SHARE; COMMIT";
+        self.warning.take();
+        let done =
+            runtime.block_on(async { tokio::time::timeout(SETTLES, self.client.batch_execute(sql)).await });
+        let away = || StoreFault::Away("its commits are not confirmed: its standby may be away".to_owned());
+        done.map_err(|_| away())?.map_err(|error| fault(&error))?;
+        if self.warning.take().is_some() { Err(away()) } else { Ok(()) }
     }
 
     /// Whether the connection is known to be gone.
@@ -392,7 +452,8 @@ impl Session {
 
     /// A transaction of these statements, to be run.
     pub(super) fn sending(&self, statements: Vec<(Statement, Params)>) -> Sending {
-        Sending { client: Arc::clone(&self.client), statements, within: false }
+        let (client, warning) = (Arc::clone(&self.client), self.warning.clone());
+        Sending { client, warning, statements, within: false }
     }
 }
 
