@@ -2,18 +2,25 @@
 //!
 //! - the hash chain of every gateway over every commit;
 //! - every transfer applied again: holds, running totals, Σdebits = Σcredits;
-//! - identities are unique, and the states of transactions agree with their transfers;
-//! - every booked offline record has its transfer;
+//! - identities are unique; state, payer, payee and refunds of every payment agree with the transfers made for it ([`standing`]);
+//! - every booked offline record has its transfer, every transfer that paid a merchant from a purse its record, every transfer that paid a payer in its
+//!   arrival ([`named`]);
+//! - a card is denied if it was put on the deny list and not taken off since, and its online counter is beyond its loads;
 //! - per card, conservation: `balance_after(n) = Σ loads up to some online counter m − Σ debits ≤ n`, m never falling as n grows.
 //!
 //! Rows are read in pages and forgotten. What is remembered grows with accounts, open holds and one card at a time, and with two bits per hold; identities
-//! are compared a million at a time, in as many passes as that takes.
+//! are compared a million at a time, in as many passes as that takes, and so are payments that were completed, refunded or taken back.
 
 mod chain;
 mod conservation;
+mod named;
 mod pages;
+mod shadow;
+mod standing;
 
+use self::named::Named;
 use self::pages::{Pages, Resolved};
+use self::standing::Flows;
 use crate::accounts::chart::Book;
 use crate::accounts::{Account, AccountId, Hold, HoldState, Totals, Transfer, TransferSeq};
 use crate::api::Identity;
@@ -37,11 +44,13 @@ const IDENTITIES_MAX: u64 = 1 << 20;
 /// The store failed.
 pub fn run<S: Store>(store: &mut S) -> Result<AuditReport, StoreFault> {
     let mut report = AuditReport::default();
-    let moved = chain::follow(store, &mut report)?;
-    transactions(store, &mut report, &moved.resolved)?;
+    let mut moved = chain::follow(store, &mut report)?;
+    transactions(store, &mut report, &mut moved)?;
     holds(store, &mut report, &moved)?;
     balances(store, &mut report, &moved.sums)?;
-    records(store, &mut report)?;
+    records(store, &mut report, &mut moved.named)?;
+    moved.named.arrivals(store, &mut report)?;
+    moved.named.rest(&mut report);
     conservation::cards(store, &mut report)?;
     Ok(report)
 }
@@ -51,6 +60,8 @@ struct Moved {
     sums: HashMap<AccountId, Totals>,
     resolved: Resolved,
     open: BTreeSet<TransferSeq>,
+    flows: Flows,
+    named: Named,
 }
 
 /// Lists what is wrong, as far as a person can read on.
@@ -68,18 +79,24 @@ fn each<S: Store>(store: &mut S, scan: Scan, mut visit: impl FnMut(Record)) -> R
     })
 }
 
-/// Identities are unique, and states agree with their holds.
+/// Identities are unique, and states agree with holds and what moved.
 fn transactions<S: Store>(
     store: &mut S,
     report: &mut AuditReport,
-    resolved: &Resolved,
+    moved: &mut Moved,
 ) -> Result<(), StoreFault> {
     let passes = report.transactions.div_ceil(IDENTITIES_MAX).max(1);
-    for pass in 0..passes {
+    let (mut flows, resolved) = (std::mem::take(&mut moved.flows), &moved.resolved);
+    let parts = flows.parts();
+    for pass in 0..passes.max(parts) {
+        if pass > 0 {
+            flows = flows_of(store, parts, pass)?;
+        }
         let mut seen = HashMap::new();
         each(store, Scan::TRANSACTIONS, |record| {
             let Record::Transaction(transaction) = record else { return };
-            if pass == 0 && !state_agrees(&transaction, resolved) {
+            let stands = pass > 0 || state_agrees(&transaction, resolved);
+            if !stands || !flows.agree(&transaction, resolved) {
                 found(report, AuditException::TransactionState(transaction.seq));
             }
             if turn_of(&transaction.identity, passes) != pass {
@@ -93,6 +110,24 @@ fn transactions<S: Store>(
     Ok(())
 }
 
+/// What moved for the payments of one part; there may be none of this number.
+fn flows_of<S: Store>(store: &mut S, parts: u64, part: u64) -> Result<Flows, StoreFault> {
+    let mut flows = Flows::part(parts, part);
+    if part < parts {
+        each(store, Scan::TRANSFERS, |record| {
+            if let Record::Transfer(transfer) = record {
+                flows.moved(&transfer);
+            }
+        })?;
+        each(store, Scan::TRANSACTIONS, |record| {
+            if let Record::Transaction(transaction) = record {
+                flows.decided(&transaction);
+            }
+        })?;
+    }
+    Ok(flows)
+}
+
 /// In which pass an identity is compared.
 fn turn_of(identity: &Identity, passes: u64) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -100,13 +135,12 @@ fn turn_of(identity: &Identity, passes: u64) -> u64 {
     hasher.finish().checked_rem(passes).unwrap_or(0)
 }
 
-/// Whether a purchase's state agrees with its hold.
+/// Whether a purchase's or pre-authorisation's state agrees with its hold.
 fn state_agrees(transaction: &Transaction, resolved: &Resolved) -> bool {
-    let (TransactionKind::Purchase | TransactionKind::PreAuthorisation, Some(hold)) =
-        (transaction.kind, transaction.transfer)
-    else {
+    if !matches!(transaction.kind, TransactionKind::Purchase | TransactionKind::PreAuthorisation) {
         return true;
-    };
+    }
+    let Some(hold) = transaction.transfer else { return transaction.state == TransactionState::Declined };
     let paid = transaction.kind == TransactionKind::Purchase;
     let state = resolved.get(hold);
     match transaction.state {
@@ -116,7 +150,8 @@ fn state_agrees(transaction: &Transaction, resolved: &Resolved) -> bool {
         | TransactionState::Settled
         | TransactionState::PartlyRefunded
         | TransactionState::Refunded => paid && state == HoldState::Posted,
-        TransactionState::Completed => !paid && state == HoldState::Posted,
+        // Or its time was up when a void of its completion was reversed.
+        TransactionState::Completed => !paid && matches!(state, HoldState::Posted | HoldState::Expired),
         // Its time was up; or its completion was taken back, and nothing could be held again.
         TransactionState::Expired => !paid && state != HoldState::Open,
         TransactionState::Reversed => state != HoldState::Open,
@@ -184,7 +219,7 @@ fn balances<S: Store>(
     })
 }
 
-fn records<S: Store>(store: &mut S, report: &mut AuditReport) -> Result<(), StoreFault> {
+fn records<S: Store>(store: &mut S, report: &mut AuditReport, named: &mut Named) -> Result<(), StoreFault> {
     let mut records = Pages::with(Kind::Record, |record| match record {
         Record::Record(record) => record.transfer.map(Key::Transfer),
         _ => None,
@@ -198,7 +233,11 @@ fn records<S: Store>(store: &mut S, report: &mut AuditReport) -> Result<(), Stor
             },
             None => None,
         };
-        if !record_agrees(&record, transfer.as_ref()) {
+        let own = match &transfer {
+            Some(transfer) => named.is_records(store, &record, transfer)?,
+            None => true,
+        };
+        if !own || !record_agrees(&record, transfer.as_ref()) {
             let (sam, seq) = (record.content.terminal, record.content.term_seq);
             found(report, AuditException::RecordTransfer(sam, seq));
         }

@@ -180,7 +180,15 @@ pub enum AuditException {
     DuplicateIdentity(TransactionSeq, TransactionSeq),
     /// A transaction's state and its transfers disagree.
     TransactionState(TransactionSeq),
-    /// A booked offline record without its transfer, or with another amount.
+    /// Who pays whom in a transaction, or how much, is not what the transfer says that it names.
+    TransactionAccounts(TransactionSeq),
+    /// A posting that paid a payer without an arrival, or a merchant from a purse without an offline record.
+    Unexplained(TransferSeq),
+    /// Money that arrived under this reference has no posting of its own.
+    Arrival(u64),
+    /// A card is on the deny list, or off it, and nobody put it there; or its online counter or open load are not those of its loads.
+    CardState(IssuerId, Asn),
+    /// A booked offline record without its own transfer, or with another amount or merchant than it.
     RecordTransfer(SamTerminal, TermSeq),
     /// Two records claim one counter, and the second is not booked as a fork.
     DoubleClaim(IssuerId, Asn, OfflineCounter),

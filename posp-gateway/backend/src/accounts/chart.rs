@@ -157,6 +157,12 @@ impl Book {
         }
     }
 
+    /// Whether an account is a merchant's.
+    #[must_use]
+    pub const fn is_payable(id: AccountId) -> bool {
+        id.0 >> 112 == Self::MerchantPayable(MerchantNumber(0)).code().0 as u128
+    }
+
     /// The account to create.
     #[must_use]
     pub const fn new_account(self, currency: Currency) -> NewAccount {

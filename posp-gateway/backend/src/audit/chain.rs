@@ -2,12 +2,16 @@
 //!
 //! Links, transfers and transactions are read side by side, each once and in the order of their numbers, gateway by gateway.
 
+use super::named::Named;
 use super::pages::Pages;
+use super::standing::{Flows, accounts_agree};
 use super::{Moved, found};
 use crate::accounts::ledger::Derivation;
 use crate::accounts::{HoldState, TransactionSeq, Transfer, TransferKind, TransferSeq};
 use crate::report::{AuditException, AuditReport, SkippedNumbers};
-use crate::store::{CommitNo, GatewayNo, Kind, Link, LinkHash, Linked, Record, Store, StoreFault};
+use crate::store::{
+    CommitNo, GatewayNo, Key, Kind, Link, LinkHash, Linked, Record, Store, StoreFault, Transaction,
+};
 use protocol::money::Currency;
 use std::collections::{BTreeMap, HashMap};
 
@@ -57,6 +61,8 @@ struct Met {
     derivation: Derivation,
     moved: HashMap<crate::accounts::AccountId, crate::accounts::Totals>,
     resolved: super::Resolved,
+    flows: Flows,
+    named: Named,
     turnover: BTreeMap<Currency, u128>,
     transfers: Rows,
     transactions: Rows,
@@ -77,14 +83,18 @@ impl Met {
             TransferKind::Expire { of } => self.resolved.set(of, HoldState::Expired),
             TransferKind::Posted | TransferKind::Pending { .. } => {}
         }
+        self.flows.moved(transfer);
+        self.named.moved(transfer);
         if matches!(transfer.kind, TransferKind::Posted | TransferKind::Post { .. }) {
             let sum = self.turnover.entry(transfer.amount.currency()).or_default();
             *sum = sum.saturating_add(u128::from(transfer.amount.minor()));
         }
     }
 
-    fn transaction(&mut self, report: &mut AuditReport, seq: TransactionSeq) {
+    fn transaction(&mut self, report: &mut AuditReport, transaction: &Transaction) {
+        let seq = transaction.seq;
         report.transactions = report.transactions.saturating_add(1);
+        self.flows.decided(transaction);
         if let Some(missing) = self.transactions.follow(seq.0) {
             found(report, AuditException::MissingTransaction(TransactionSeq(missing)));
         }
@@ -95,6 +105,8 @@ impl Met {
 struct Reading {
     transfers: Pages,
     transactions: Pages,
+    /// The transfers of the commit that is being read: most of its transactions are about one of them.
+    commit: Vec<Transfer>,
 }
 
 impl Reading {
@@ -107,11 +119,13 @@ impl Reading {
         (first, end): (TransferSeq, TransferSeq),
     ) -> Result<(LinkHash, u64), StoreFault> {
         let (mut hash, mut count) = (LinkHash::new(), 0u64);
+        self.commit.clear();
         let before = |record: &Record| matches!(record, Record::Transfer(it) if it.seq < end);
         while let Some(Record::Transfer(transfer)) = self.transfers.next_if(store, before)? {
             met.transfer(report, &transfer);
             if transfer.seq >= first {
                 hash.transfer(&transfer);
+                self.commit.push(transfer);
                 count = count.saturating_add(1);
             }
         }
@@ -129,7 +143,11 @@ impl Reading {
         let (mut hash, mut count) = (LinkHash::new(), 0u64);
         let before = |record: &Record| matches!(record, Record::Transaction(it) if it.seq < end);
         while let Some(Record::Transaction(transaction)) = self.transactions.next_if(store, before)? {
-            met.transaction(report, transaction.seq);
+            met.transaction(report, &transaction);
+            let transfer = self.transfer(store, transaction.transfer)?;
+            if !accounts_agree(&transaction, transfer.as_ref()) {
+                found(report, AuditException::TransactionAccounts(transaction.seq));
+            }
             if transaction.seq >= first {
                 hash.transaction(&transaction);
                 count = count.saturating_add(1);
@@ -139,14 +157,32 @@ impl Reading {
     }
 }
 
+impl Reading {
+    /// A transfer that a transaction names: of its own commit, or of a later one if its void was reversed.
+    fn transfer<S: Store>(
+        &self,
+        store: &mut S,
+        seq: Option<TransferSeq>,
+    ) -> Result<Option<Transfer>, StoreFault> {
+        let Some(seq) = seq else { return Ok(None) };
+        if let Ok(place) = self.commit.binary_search_by_key(&seq, |it| it.seq) {
+            return Ok(self.commit.get(place).copied());
+        }
+        Ok(match store.get(&Key::Transfer(seq))? {
+            Some(Record::Transfer(transfer)) => Some(transfer),
+            _ => None,
+        })
+    }
+}
+
 /// Follows every chain.
 ///
 /// # Errors
 /// The store failed.
 pub(super) fn follow<S: Store>(store: &mut S, report: &mut AuditReport) -> Result<Moved, StoreFault> {
     let mut links = Pages::of(Kind::Link);
-    let mut reading =
-        Reading { transfers: Pages::of(Kind::Transfer), transactions: Pages::of(Kind::Transaction) };
+    let (transfers, transactions) = (Pages::of(Kind::Transfer), Pages::of(Kind::Transaction));
+    let mut reading = Reading { transfers, transactions, commit: Vec::new() };
     let (mut met, mut chains) = (Met::default(), BTreeMap::new());
     while let Some(Record::Link(link)) = links.next(store)? {
         one(store, report, (&mut reading, &mut met), &mut chains, &link)?;
@@ -160,7 +196,8 @@ pub(super) fn follow<S: Store>(store: &mut S, report: &mut AuditReport) -> Resul
     }
     report.turnover = met.turnover.into_iter().collect();
     let open = met.derivation.open().keys().copied().collect();
-    Ok(Moved { sums: met.moved, resolved: met.resolved, open })
+    let Met { moved: sums, resolved, flows, named, .. } = met;
+    Ok(Moved { sums, resolved, open, flows, named })
 }
 
 /// One link, and the rows that it is over.

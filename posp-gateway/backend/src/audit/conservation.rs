@@ -6,6 +6,7 @@
 
 use super::found;
 use super::pages::Pages;
+use super::shadow::{Denied, Loads};
 use crate::accounts::{AccountId, HoldState};
 use crate::cards::load;
 use crate::report::{AuditException, AuditReport};
@@ -34,6 +35,7 @@ const fn offline_record(of: &Record) -> Option<Key> {
 /// # Errors
 /// The store failed.
 pub(super) fn cards<S: Store>(store: &mut S, report: &mut AuditReport) -> Result<(), StoreFault> {
+    let denied = Denied::of(store)?;
     let mut cards = Pages::of(Kind::Card);
     let mut reading = Reading {
         loads: Pages::of(Kind::Load),
@@ -42,6 +44,9 @@ pub(super) fn cards<S: Store>(store: &mut S, report: &mut AuditReport) -> Result
     };
     while let Some(Record::Card(card)) = cards.next(store)? {
         report.cards = report.cards.saturating_add(1);
+        if !denied.agree(&card) {
+            found(report, AuditException::CardState(card.id.issuer, card.id.asn));
+        }
         prove(store, report, &card, &mut reading)?;
     }
     // What is left is of cards that are gone.
@@ -82,8 +87,10 @@ fn prove<S: Store>(
     let (mut loads, mut posted) = (Vec::new(), 0u64);
     // A load that is still open may have been credited, and so may the card's balance show any one of those that were asked for at its counter.
     let mut open = Vec::new();
+    let mut shown = Loads::default();
     let own = |record: &Record| matches!(record, Record::Load(load) if load.card == card.id);
     while let Some(Record::Load(load)) = reading.loads.next_if(store, own)? {
+        shown.meet(&load);
         match load.state {
             LoadState::Posted | LoadState::Presumed => {
                 posted = posted.saturating_add(load.amount.minor());
@@ -92,6 +99,9 @@ fn prove<S: Store>(
             LoadState::Consented | LoadState::Disputed => open.extend(candidates(store, report, load)?),
             LoadState::Released => {}
         }
+    }
+    if !shown.agree(card) {
+        found(report, AuditException::CardState(card.id.issuer, card.id.asn));
     }
     let debits = debits(store, report, card, reading)?;
     let spent: u64 = sum(debits.iter().map(|(_, record)| u64::from(record.amount.0)));

@@ -103,6 +103,17 @@ impl Resolved {
         }
     }
 
+    /// Every number in this state, but not [`HoldState::Open`], which is that of every number that was never set.
+    pub(super) fn all(&self, state: HoldState) -> impl Iterator<Item = TransferSeq> + '_ {
+        let mut pages: Vec<u64> = self.pages.keys().copied().collect();
+        pages.sort_unstable();
+        let numbers = pages.into_iter().flat_map(|page| {
+            let first = page.saturating_mul(STATES);
+            (first..first.saturating_add(STATES)).map(TransferSeq)
+        });
+        numbers.filter(move |number| self.get(*number) == state)
+    }
+
     pub(super) fn get(&self, of: TransferSeq) -> HoldState {
         let (page, byte, shift) = Self::place(of);
         let cell = self.pages.get(&page).and_then(|page| page.get(byte)).copied().unwrap_or(0);
@@ -132,5 +143,7 @@ mod tests {
             assert_eq!(resolved.get(TransferSeq(*number)), states[n % 4], "{number}");
         }
         assert_eq!(resolved.get(TransferSeq(4)), HoldState::Open);
+        let voided: Vec<_> = resolved.all(HoldState::Voided).collect();
+        assert_eq!(voided, [1, STATES - 1].map(TransferSeq));
     }
 }

@@ -218,8 +218,11 @@ mod tests {
             flows.push(flow);
         }
         for n in 1..=20 {
-            let found: Vec<_> =
-                flows.iter().filter_map(|part| part.of.get(&TransactionSeq(n))).map(|flow| flow.back).collect();
+            let found: Vec<_> = flows
+                .iter()
+                .filter_map(|part| part.of.get(&TransactionSeq(n)))
+                .map(|flow| flow.back)
+                .collect();
             let sum = if (5..=9).contains(&n) { 2 * n } else { n };
             assert_eq!(found, [sum], "{n}");
         }

@@ -76,6 +76,7 @@ macro_rules! every_test {
             together::a_card_whose_gap_is_told_keeps_what_the_same_batch_did_to_it
             together::a_proof_that_waits_for_its_key_is_not_replaced_by_a_record_without_one
             together::a_proved_record_of_suite_00_takes_its_number_from_one_with_its_own_tac
+            refunds::a_payment_set_back_to_what_can_be_paid_back_again_is_found
             $($more)*
         }
     };

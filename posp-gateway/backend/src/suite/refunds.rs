@@ -2,8 +2,9 @@
 
 use super::world::*;
 use crate::api::*;
-use crate::store::Store;
+use crate::report::AuditException;
 use crate::store::memory::MemoryStore;
+use crate::store::{Record, Scan, Store, TransactionState, Working};
 use proptest::prelude::*;
 
 fn buy(minor: u64) -> HostBody {
@@ -57,6 +58,70 @@ pub(super) fn what_was_taken_back_or_never_paid_is_not_refunded<S: Store>(store:
     assert_eq!(world.host(foreign).code, code("25"));
     assert_eq!(world.payable(shop()), 0);
     assert_eq!(world.audit().exceptions, []);
+}
+
+/// A day on which money came back in every way, whose end only rows tell that no chain is over.
+pub(super) fn returns<S: Store>(store: S) -> World<S> {
+    let mut world = World::new(store);
+    world.fund(10_000, 1);
+    world.fund(5_000, 2);
+    let buy = |minor| HostBody::Purchase { payer: PAYER, amount: cny(minor) };
+    let refunded = world.send(buy(100));
+    let reversed = world.message(t1(), buy(300));
+    world.host(reversed.clone());
+    let voided = world.send(buy(400));
+    let amount = cny(400);
+    assert_eq!(world.send(HostBody::Void { original: of(&voided), amount }).code, code("00"));
+    let complete = |world: &mut World<S>| {
+        let held = world.send(HostBody::PreAuthorise { payer: PAYER, amount: cny(600) });
+        let original = Original { authorisation: held.authorisation, ..of(&held) };
+        let amount = cny(450);
+        world.send(HostBody::Complete { payer: PAYER, original, amount, advice: false })
+    };
+    complete(&mut world);
+    let done = complete(&mut world);
+    let undone = HostBody::CompletionVoid { original: of(&done), amount: cny(450) };
+    assert_eq!(world.send(undone).code, code("00"));
+    assert_eq!(world.settle().code, code("00"));
+    let refund = HostBody::Refund { original: of(&refunded), amount: cny(40) };
+    assert_eq!(world.send(refund).code, code("00"));
+    assert_eq!(world.host(World::<S>::reversal(&reversed, cny(300))).code, code("00"));
+    let mut card = world.card(1);
+    world.loaded(&mut card, 1_000);
+    let records = [card.pay(200, SAM_1, 1), card.pay(200, SAM_1, 2)];
+    world.upload(&records);
+    let open = world.load(&mut card, 500);
+    assert_eq!(world.host(open).code, code("00"));
+    let stolen = world.card(2);
+    let status = CardStatus::Denied;
+    world.admin(AdminRequest::SetCardStatus { issuer: ISSUER, asn: stolen.asn, status });
+    assert_eq!(world.audit().exceptions, [], "clean before");
+    world
+}
+
+/// The same by the store's own means, which leave the chain as it was: on every store.
+pub(super) fn a_payment_set_back_to_what_can_be_paid_back_again_is_found<S: Store>(store: S) {
+    let mut world = returns(store);
+    let at = world.now().wall;
+    let mut set = Vec::new();
+    let each = &mut |record| {
+        if let Record::Transaction(it) = record
+            && matches!(it.state, TransactionState::PartlyRefunded | TransactionState::Reversed)
+        {
+            set.push(*it);
+        }
+        std::ops::ControlFlow::Continue(())
+    };
+    world.engine.store().scan(Scan::TRANSACTIONS, each).unwrap();
+    let mut working = Working::new(world.engine.store(), at).unwrap();
+    for mut row in set.clone() {
+        row.state = TransactionState::Cleared;
+        row.refunded = 0;
+        working.put(Record::Transaction(Box::new(row)));
+    }
+    working.commit().unwrap();
+    let expected: Vec<_> = set.iter().map(|it| AuditException::TransactionState(it.seq)).collect();
+    assert_eq!((expected.len(), world.audit().exceptions), (2, expected));
 }
 
 /// One payment, as the model remembers it.

@@ -1,5 +1,6 @@
 //! Somebody changes the file behind the program's back: the audit says where.
 
+use super::refunds::returns;
 use super::world::*;
 use crate::accounts::{TransactionSeq, TransferSeq};
 use crate::api::*;
@@ -25,10 +26,14 @@ fn after(sql: &str) -> Vec<AuditException> {
     world.settle();
     world.send(buy(200));
     assert_eq!(world.audit().exceptions, [], "clean before");
+    changed(world, &path, sql)
+}
+
+fn changed(world: World<SqliteStore>, path: &Path, sql: &str) -> Vec<AuditException> {
     let keys = world.keys.clone();
     drop(world);
-    tamper(&path, sql);
-    let mut engine = crate::Engine::new(SqliteStore::open(&path).unwrap(), keys);
+    tamper(path, sql);
+    let mut engine = crate::Engine::new(SqliteStore::open(path).unwrap(), keys);
     match engine.query(&Query::Audit).unwrap() {
         Report::Audit(report) => report.exceptions,
         other => panic!("{other:?}"),
@@ -47,7 +52,9 @@ fn tamper(path: &Path, sql: &str) {
     for trigger in triggers {
         raw.execute_batch(&format!("DROP TRIGGER {trigger}")).unwrap();
     }
-    assert!(raw.execute(sql, []).unwrap() > 0, "{sql} changed nothing");
+    for one in sql.split(';') {
+        assert!(raw.execute(one, []).unwrap() > 0, "{one} changed nothing");
+    }
 }
 
 #[track_caller]
@@ -117,6 +124,71 @@ fn running_totals_holds_cards_and_records_are_compared() {
     finds("UPDATE cards SET loaded = loaded + 1", |e| matches!(e, AuditException::CardTotals { .. }));
     finds("UPDATE records SET transfer = NULL", |e| *e == AuditException::RecordTransfer(SAM_1, TermSeq(1)));
     finds("DELETE FROM records", |e| matches!(e, AuditException::DoubleClaim(..)));
+}
+
+/// After such a day, `sql`, and then the audit.
+#[track_caller]
+fn shows(sql: &str, exception: impl Fn(&AuditException) -> bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger");
+    let world = returns(SqliteStore::open(&path).unwrap());
+    let found = changed(world, &path, sql);
+    assert!(found.iter().any(exception), "{sql}: {found:?}");
+}
+
+const fn is_state(e: &AuditException) -> bool {
+    matches!(e, AuditException::TransactionState(_))
+}
+
+#[test]
+fn a_payment_that_could_be_paid_back_twice_is_found() {
+    shows("UPDATE transactions SET state = 4, refunded = 0 WHERE state = 7", is_state);
+    shows("UPDATE transactions SET refunded = refunded - 1 WHERE state = 7", is_state);
+    shows("UPDATE transactions SET state = 4 WHERE state = 5", is_state);
+    shows("UPDATE transactions SET state = 4 WHERE state = 6 AND amount = 400", is_state);
+    shows("UPDATE transactions SET state = 3 WHERE state = 6 AND amount = 450", is_state);
+    shows("UPDATE transactions SET state = 6 WHERE state = 4 AND amount = 450", is_state);
+}
+
+#[test]
+fn a_payment_turned_to_another_account_is_found() {
+    let turned = |e: &AuditException| matches!(e, AuditException::TransactionAccounts(_));
+    let to = "X'03E8009C000300000000000000000002'";
+    shows(&format!("UPDATE transactions SET payer = {to} WHERE state = 7"), turned);
+    shows(&format!("UPDATE transactions SET payee = {to} WHERE state = 7"), turned);
+    shows("UPDATE transactions SET payer = payee, payee = payer WHERE amount = 40", turned);
+    shows("UPDATE transactions SET transfer = NULL WHERE amount = 450", turned);
+    shows(
+        "UPDATE transactions SET transfer = (SELECT transfer FROM transactions WHERE amount = 400) WHERE amount = 300",
+        turned,
+    );
+    shows(&format!("UPDATE transactions SET payer = {to} WHERE amount = 500"), turned);
+}
+
+#[test]
+fn a_record_that_could_be_booked_once_more_is_found() {
+    let gone = "DELETE FROM records WHERE term_seq = 2; DELETE FROM claims WHERE counter = 1;
+                UPDATE cards SET spent = spent - 200, claimed = 1, newest_counter = 0, newest_balance = 800 WHERE spent > 0";
+    shows(gone, |e| matches!(e, AuditException::Unexplained(_)));
+    let record = |e: &AuditException| *e == AuditException::RecordTransfer(SAM_1, TermSeq(2));
+    shows("UPDATE records SET merchant = 'CAFE           ' WHERE term_seq = 2", record);
+    shows("UPDATE records SET transfer = (SELECT min(transfer) FROM records)", record);
+}
+
+#[test]
+fn money_that_could_arrive_once_more_is_found() {
+    shows("DELETE FROM arrivals WHERE reference = 2", |e| *e == AuditException::Unexplained(TransferSeq(2)));
+    shows("UPDATE arrivals SET reference = 9 WHERE reference = 2", |e| *e == AuditException::Arrival(9));
+    shows("INSERT INTO arrivals VALUES (3, 2)", |e| *e == AuditException::Arrival(3));
+}
+
+#[test]
+fn a_card_that_could_do_again_what_it_must_not_is_found() {
+    let card = |e: &AuditException| matches!(e, AuditException::CardState(..));
+    shows("UPDATE cards SET denied = 0 WHERE denied = 1", card);
+    shows("UPDATE cards SET denied = 1 WHERE denied = 0", card);
+    shows("UPDATE cards SET next_online = 0 WHERE next_online > 0", card);
+    shows("UPDATE cards SET open_load = NULL WHERE open_load IS NOT NULL", card);
 }
 
 /// What the plain audit cannot see, and why heads are exported: the newest commits are taken away with everything that they left.
