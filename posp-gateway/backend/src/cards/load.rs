@@ -259,7 +259,10 @@ fn counter_says<S: Store>(
             LoadState::Consented | LoadState::Disputed => {
                 decided::post(working, desk, Some(&mut desked.batch), card, &of, (credited, state))?;
             }
-            _ => decided::late(working, desk, issuer, card, &of, (credited, state))?,
+            _ => {
+                let batch = Some(&mut desked.batch);
+                decided::late(working, desk, batch, (issuer, card), &of, (credited, state))?;
+            }
         }
     }
     card.next_online = card.next_online.max(shown);
@@ -340,7 +343,7 @@ pub(crate) fn confirmed<S: Store>(
     desk: &Desk<'_>,
     record: &TransactionRecord,
     named: Option<&Transaction>,
-    current: Option<&mut BatchRecord>,
+    mut current: Option<&mut BatchRecord>,
 ) -> Result<(ResponseCode, Option<(TransactionSeq, Amount)>), StoreFault> {
     let (CardCounter::Online(counter), TransactionType::Load) = (record.counter, record.kind) else {
         return Ok((ResponseCode::INVALID, None));
@@ -383,11 +386,13 @@ pub(crate) fn confirmed<S: Store>(
         }
         LoadState::Consented | LoadState::Disputed => {
             // A person had released it, and the card has asked again since.
-            decided::release(working, desk, current, &mut card, &of)?;
-            decided::late(working, desk, &issuer, &mut card, &of, (proved, LoadState::Posted))?;
+            decided::release(working, desk, current.as_deref_mut(), &mut card, &of)?;
+            let posted = (proved, LoadState::Posted);
+            decided::late(working, desk, current, (&issuer, &mut card), &of, posted)?;
         }
         LoadState::Released => {
-            decided::late(working, desk, &issuer, &mut card, &of, (proved, LoadState::Posted))?;
+            let posted = (proved, LoadState::Posted);
+            decided::late(working, desk, current, (&issuer, &mut card), &of, posted)?;
         }
     }
     Ok((ResponseCode::APPROVED, Some((proved.seq(), proved.amount))))
@@ -432,7 +437,7 @@ pub(crate) fn credit<S: Store>(
         if card.open_load == Some(counter) {
             decided::release(working, desk, None, card, &of)?;
         }
-        decided::late(working, desk, issuer, card, &of, by_person)?;
+        decided::late(working, desk, None, (issuer, card), &of, by_person)?;
     }
     let about = Some((card.id.issuer, card.id.asn));
     alert(working, desk, AlertKind::LoadCredited, about, None, Some(named.hold));

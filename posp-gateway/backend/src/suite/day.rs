@@ -238,6 +238,41 @@ pub(super) fn a_record_that_a_message_brings_twice_counts_once_and_is_listed_onc
     assert_eq!((totals, differences, all), (host, vec![], 0));
 }
 
+/// A load counts again, in the totals as on the list, when the card proves what its terminal had reversed or a person had released.
+pub(super) fn a_load_that_is_proved_after_all_counts_in_its_batch_again<S: Store>(store: S) {
+    let mut world = World::new(store);
+    world.fund(10_000, 1);
+    let (mut one, mut two) = (world.card(1), world.card(2));
+    let reversed = world.load(&mut one, 500);
+    let consent = world.host(reversed.clone());
+    assert_eq!(world.host(World::<S>::reversal(&reversed, cny(500))).code, code("00"));
+    assert_eq!(world.open_loads(), Tally::default());
+    let credit = one.credit(500, SAM_1, consent.moment);
+    assert_eq!(world.confirm(credit).code, code("00"));
+    assert_eq!(world.open_loads(), Tally { minor: 500, count: 1 });
+    let released = world.load(&mut two, 300);
+    let consent = world.host(released.clone());
+    let release = AdminRequest::ReleaseLoad { issuer: ISSUER, asn: two.asn, counter: OnlineCounter(0) };
+    assert_eq!(world.admin(release), AdminAnswer::Done);
+    assert_eq!(world.open_loads(), Tally { minor: 500, count: 1 });
+    let credit = two.credit(300, SAM_1, consent.moment);
+    assert_eq!(world.confirm(credit).code, code("00"));
+    let loads = Tally { minor: 800, count: 2 };
+    assert_eq!(world.open_loads(), loads);
+    assert_eq!(world.send(HostBody::Settle { totals: BatchTotals::default() }).code, code("95"));
+    let item = |of: &HostRequest, minor| UploadItem {
+        side: Side::Load,
+        key: ItemKey::Trace(of.identity.trace),
+        amount: cny(minor),
+    };
+    let items = vec![item(&reversed, 500), item(&released, 300)];
+    assert_eq!(world.send(HostBody::Upload { items }).code, code("00"));
+    let ended = world.send(HostBody::UploadEnd);
+    let AnswerBody::Closed { totals, all, .. } = ended.body else { panic!("{ended:?}") };
+    assert_eq!((totals.loads, all), (loads, 0));
+    assert_eq!(world.audit().exceptions, []);
+}
+
 pub(super) fn operators_requests_are_idempotent<S: Store>(store: S) {
     let mut world = World::new(store);
     world.fund(1000, 1);

@@ -12,6 +12,7 @@ macro_rules! every_test {
             day::totals_that_agree_close_the_batch_and_others_lead_to_a_report
             day::a_reversal_finds_nothing_under_a_number_that_cannot_be_what_it_means
             day::a_record_that_a_message_brings_twice_counts_once_and_is_listed_once
+            day::a_load_that_is_proved_after_all_counts_in_its_batch_again
             day::operators_requests_are_idempotent
             preauthorisation::a_completion_takes_a_part_releases_the_rest_and_happens_once
             preauthorisation::a_completion_may_exceed_what_was_held_by_the_tolerance_and_only_if_funds_allow

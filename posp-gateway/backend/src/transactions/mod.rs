@@ -10,11 +10,12 @@ mod preauthorisation;
 mod purchase;
 mod reversal;
 mod settle;
+pub(crate) mod totals;
 
 pub(crate) use life::Event;
 pub(crate) use preauthorisation::expired;
 pub(crate) use purchase::transfer;
-pub(crate) use reversal::{Reversed, take_off, take_on};
+pub(crate) use reversal::Reversed;
 
 use crate::accounts::{AccountId, TransactionSeq, TransferRejection, TransferSeq};
 use crate::api::{

@@ -2,13 +2,12 @@
 
 use super::life::{self, Event};
 use super::purchase::transfer;
-use super::{answer_of, bare, code_of, current_batch, limits, preauthorisation, step};
+use super::{answer_of, bare, code_of, current_batch, limits, preauthorisation, step, totals};
 use crate::accounts::Order;
 use crate::accounts::chart::code;
-use crate::api::{AnswerBody, ContentDigest, HostAnswer, Identity, Tally};
+use crate::api::{AnswerBody, ContentDigest, HostAnswer, Identity};
 use crate::cards::load;
 use crate::engine::Desk;
-use crate::report::BatchState;
 use crate::store::{
     Merchant, Record, Store, StoreFault, Terminal, Transaction, TransactionKind, TransactionState, Working,
 };
@@ -59,8 +58,9 @@ pub(super) fn handle<S: Store>(
         Ok(event) => {
             let answer = settled(event.is_none());
             if let Some(event) = event {
-                take_off(working, &original)?;
-                working.put(Record::Transaction(Box::new(step(&original, event)?)));
+                let after = step(&original, event)?;
+                totals::recount(working, None, &original, &after)?;
+                working.put(Record::Transaction(Box::new(after)));
             }
             Ok(answer)
         }
@@ -148,49 +148,6 @@ fn void<S: Store>(
             Ok(Ok(Some(Event::Reverse)))
         }
     }
-}
-
-/// Takes a reversed transaction off its batch's totals, unless the batch is closed.
-pub(crate) fn take_off<S: Store>(
-    working: &mut Working<'_, S>,
-    original: &Transaction,
-) -> Result<(), StoreFault> {
-    recount(working, original, Tally::minus)
-}
-
-/// Counts one again that was taken off: the card proved it after all.
-pub(crate) fn take_on<S: Store>(
-    working: &mut Working<'_, S>,
-    original: &Transaction,
-) -> Result<(), StoreFault> {
-    recount(working, original, Tally::plus)
-}
-
-fn recount<S: Store>(
-    working: &mut Working<'_, S>,
-    original: &Transaction,
-    count: impl Fn(Tally, u64) -> Tally,
-) -> Result<(), StoreFault> {
-    let Some(mut batch) = working.batch(original.identity.terminal, original.identity.batch)? else {
-        return Err(StoreFault::Damaged { what: "a transaction's batch is missing" });
-    };
-    let minor = original.amount.map_or(0, Amount::minor);
-    if batch.state == BatchState::Closed {
-        return Ok(());
-    }
-    let totals = &mut batch.host;
-    if original.kind.is_debit() && original.state == TransactionState::Voided {
-        // What it took back is gone, and so its void is a credit of nothing: in the same batch, or it would not have been possible.
-        totals.credits = totals.credits.minus(minor);
-    }
-    match original.kind {
-        kind if kind.is_debit() => totals.debits = count(totals.debits, minor),
-        kind if kind.is_credit() => totals.credits = count(totals.credits, minor),
-        TransactionKind::Load | TransactionKind::MerchantLoad => totals.loads = count(totals.loads, minor),
-        _ => {}
-    }
-    working.put(Record::Batch(Box::new(batch)));
-    Ok(())
 }
 
 /// Nothing to reverse yet: should the original still come, it is declined. In a batch that cannot take it any more there is nothing to remember.

@@ -1,6 +1,6 @@
 //! Batch settlement (0500, 0320/201–207): totals compared, differences listed item by item, and the batch closed exactly once.
 
-use super::{Decision, Desked, closing};
+use super::{Decision, Desked, closing, totals};
 use crate::api::{AnswerBody, BatchTotals, ItemKey, Side, UPLOAD_MAX, UploadItem};
 use crate::engine::Desk;
 use crate::report::{BatchState, Difference};
@@ -96,24 +96,14 @@ fn host_items<S: Store>(
 ) -> Result<Vec<UploadItem>, StoreFault> {
     let mut items = Vec::new();
     for transaction in working.of_batch(desked.batch.terminal, desked.batch.number)? {
-        let side = match (transaction.kind, transaction.state) {
-            (_, TransactionState::Declined | TransactionState::Reversed | TransactionState::Disputed) => {
-                continue;
-            }
-            (kind, _) if kind.is_debit() => Side::Debit,
-            (TransactionKind::Void | TransactionKind::CompletionVoid, _)
-                if taken_back(working, &transaction)? == Some(TransactionState::Reversed) =>
-            {
-                continue;
-            }
-            (kind, _) if kind.is_credit() => Side::Credit,
-            (TransactionKind::Load | TransactionKind::MerchantLoad, _) => Side::Load,
-            (TransactionKind::OfflineRecords, _) => {
-                records_of(working, &transaction, &mut items)?;
-                continue;
-            }
-            _ => continue,
-        };
+        if transaction.kind == TransactionKind::OfflineRecords {
+            records_of(working, &transaction, &mut items)?;
+        }
+        let Some(side) = totals::side(&transaction) else { continue };
+        let is_void = matches!(transaction.kind, TransactionKind::Void | TransactionKind::CompletionVoid);
+        if is_void && taken_back(working, &transaction)? == Some(TransactionState::Reversed) {
+            continue;
+        }
         if let Some(amount) = transaction.amount {
             items.push(UploadItem { side, key: ItemKey::Trace(transaction.identity.trace), amount });
         }

@@ -3,15 +3,14 @@
 use super::candidates::{Candidate, Candidates};
 use crate::accounts::chart::{Book, code};
 use crate::accounts::{AccountId, Order, TransactionSeq, TransferSeq};
-use crate::api::{AlertKind, Tally};
+use crate::api::AlertKind;
 use crate::cards::alert;
 use crate::engine::Desk;
 use crate::store::{
-    BatchRecord, Card, Issuer, Load, LoadState, Record, Store, StoreFault, Transaction, TransactionState,
-    Working,
+    BatchRecord, Card, Issuer, Load, LoadState, Record, Store, StoreFault, Transaction, Working,
 };
 use crate::transactions::limits;
-use crate::transactions::{Event, step, take_off, take_on, transfer};
+use crate::transactions::{Event, step, totals, transfer};
 
 const NO_HOLD: StoreFault = StoreFault::Damaged { what: "an open load's hold is not open" };
 
@@ -20,13 +19,13 @@ const NO_HOLD: StoreFault = StoreFault::Damaged { what: "an open load's hold is 
 pub(super) fn post<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
-    current: Option<&mut BatchRecord>,
+    mut current: Option<&mut BatchRecord>,
     card: &mut Card,
     of: &Candidates,
     (credited, state): (&Candidate, LoadState),
 ) -> Result<(), StoreFault> {
-    free(working, desk, current, of, Some(credited))?;
-    happened(working, credited.seq(), Event::Complete)?;
+    free(working, desk, current.as_deref_mut(), of, Some(credited))?;
+    happened(working, current, credited.seq(), Event::Complete)?;
     booked(working, card, of, (credited, state), credited.payer)
 }
 
@@ -49,11 +48,7 @@ fn free<S: Store>(
         limits::held_changed(working, &held.newest.transaction, held.amount, left)?;
     }
     for it in of.undecided().filter(|it| credited.is_none_or(|credited| credited.seq() != it.seq())) {
-        // Its reversal, if there was one, has taken it off before.
-        if it.transaction.state == TransactionState::Authorised {
-            recount(working, current.as_deref_mut(), &it.transaction, Tally::minus, take_off)?;
-        }
-        happened(working, it.seq(), Event::Reverse)?;
+        happened(working, current.as_deref_mut(), it.seq(), Event::Reverse)?;
     }
     Ok(())
 }
@@ -106,15 +101,15 @@ pub(super) fn release<S: Store>(
 pub(super) fn late<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
-    issuer: &Issuer,
-    card: &mut Card,
+    current: Option<&mut BatchRecord>,
+    (issuer, card): (&Issuer, &mut Card),
     of: &Candidates,
     (credited, state): (&Candidate, LoadState),
 ) -> Result<(), StoreFault> {
     let about = Some((card.id.issuer, card.id.asn));
     let float = Book::PurseFloat(issuer.number).id(issuer.currency);
     let from = |debit| Order::Post { debit, credit: float, amount: credited.amount };
-    let transaction = happened(working, credited.seq(), Event::Prove)?;
+    let transaction = happened(working, current, credited.seq(), Event::Prove)?;
     let (posted, payer) =
         match transfer(working, desk, credited.seq(), from(credited.payer), code::LATE_LOAD)? {
             Ok(posted) => {
@@ -152,13 +147,11 @@ pub(super) fn prove<S: Store>(
         working.put(Record::Load(Load { transaction, state, ..of.load }));
         return Ok(());
     }
-    recount(working, current.as_deref_mut(), &presumed.transaction, Tally::minus, take_off)?;
-    let taken_back = happened(working, presumed.seq(), Event::Reverse)?;
-    recount(working, current, &proved.transaction, Tally::plus, take_on)?;
+    let taken_back = happened(working, current.as_deref_mut(), presumed.seq(), Event::Reverse)?;
     card.loaded = card.loaded.saturating_sub(presumed.amount.minor());
     let paid = of.load.payer;
     if (paid, presumed.amount) == (proved.payer, proved.amount) {
-        happened(working, proved.seq(), Event::Prove)?;
+        happened(working, current, proved.seq(), Event::Prove)?;
         return booked(working, card, of, (proved, LoadState::Posted), paid);
     }
     let float = Book::PurseFloat(issuer.number).id(issuer.currency);
@@ -172,35 +165,20 @@ pub(super) fn prove<S: Store>(
     if paid == presumed.payer {
         limits::give_back(working, &taken_back)?;
     }
-    late(working, desk, issuer, card, of, (proved, LoadState::Posted))
+    late(working, desk, current, (issuer, card), of, (proved, LoadState::Posted))
 }
 
-/// Counts a load in its batch's totals, or off them: in the batch that the present request works on, or in the store.
-fn recount<S: Store>(
-    working: &mut Working<'_, S>,
-    current: Option<&mut BatchRecord>,
-    load: &Transaction,
-    count: impl FnOnce(Tally, u64) -> Tally,
-    elsewhere: impl FnOnce(&mut Working<'_, S>, &Transaction) -> Result<(), StoreFault>,
-) -> Result<(), StoreFault> {
-    let of = (load.identity.terminal, load.identity.batch);
-    match current {
-        Some(batch) if (batch.terminal, batch.number) == of => {
-            let minor = load.amount.map_or(0, protocol::money::Amount::minor);
-            batch.host.loads = count(batch.host.loads, minor);
-            Ok(())
-        }
-        _ => elsewhere(working, load),
-    }
-}
-
+/// A candidate goes on, and counts in its batch or no longer does. `current` is the batch that the present request works on.
 fn happened<S: Store>(
     working: &mut Working<'_, S>,
+    current: Option<&mut BatchRecord>,
     seq: TransactionSeq,
     event: Event,
 ) -> Result<Transaction, StoreFault> {
     let missing = StoreFault::Damaged { what: "a load's transaction is missing" };
-    let transaction = step(&working.transaction(seq)?.ok_or(missing)?, event)?;
-    working.put(Record::Transaction(Box::new(transaction.clone())));
-    Ok(transaction)
+    let before = working.transaction(seq)?.ok_or(missing)?;
+    let after = step(&before, event)?;
+    totals::recount(working, current, &before, &after)?;
+    working.put(Record::Transaction(Box::new(after.clone())));
+    Ok(after)
 }
