@@ -475,6 +475,9 @@ fn a_moment_that_nobody_remembers_is_one_at_which_the_gateway_was_overtaken() {
     let before = database.now();
     let mut world = World::new(database.gateway(number(1)));
     (1..100).for_each(|reference| world.fund(10, reference));
+    // Another gateway: what a gateway has committed itself, it sees.
+    let keys: Arc<dyn KeyModule> = world.keys.clone();
+    world.engine = Engine::new(database.gateway(number(2)), keys);
     world.engine.store().read_before(before, usize::MAX);
     assert_eq!(world.available(), 990);
     assert_eq!(world.engine.store().conflicts(), 1);
