@@ -373,7 +373,11 @@ impl App<'_> {
 
     fn serve(&mut self) -> anyhow::Result<Exit> {
         let settings = self.settings()?;
-        let (backend, keys) = self.open(&settings)?;
+        let (mut backend, keys) = self.open(&settings)?;
+        if let Some(heads) = settings.heads.wanted() {
+            let ledger = settings.data.database.to_string();
+            ops::heads::not_behind(&mut *backend, &*keys, settings.gateway_no()?, &ledger, &heads.file)?;
+        }
         let clock = Clock::new(settings.gateway.zone.0.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let listen = settings.gateway.listen;

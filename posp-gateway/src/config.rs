@@ -297,18 +297,29 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Which gateway of its ledger this is.
+    ///
+    /// # Errors
+    /// The number is out of range.
+    pub fn gateway_no(&self) -> Result<GatewayNo, Failure> {
+        if let Database::File(_) = self.data.database {
+            return Ok(GatewayNo::ALONE);
+        }
+        let number = self.postgres.gateway;
+        GatewayNo::new(number).ok_or_else(|| {
+            let most = GatewayNo::MAX.number();
+            let failure =
+                Failure::new(code::GATEWAY_VALUE).with("what", "postgres.gateway").with("name", number);
+            failure.with("reason", format!("a gateway's number is 0 to {most}"))
+        })
+    }
+
     /// The server of the database as this gateway opens it; its password from the environment if it is there, else from its file.
     ///
     /// # Errors
     /// The gateway's number is out of range, or the file cannot be read.
     pub fn server(&self, address: &Address, password: Option<&str>) -> Result<Options, Failure> {
-        let number = self.postgres.gateway;
-        let gateway = GatewayNo::new(number).ok_or_else(|| {
-            let most = GatewayNo::MAX.number();
-            let failure =
-                Failure::new(code::GATEWAY_VALUE).with("what", "postgres.gateway").with("name", number);
-            failure.with("reason", format!("a gateway's number is 0 to {most}"))
-        })?;
+        let gateway = self.gateway_no()?;
         let file = Path::new(&self.postgres.password_file);
         let address = match password {
             Some(password) => address.clone().with_password(password.as_bytes()),

@@ -118,6 +118,7 @@ fn a_ledger_is_backed_up_while_terminals_pay_and_comes_back_on_another_machine()
     let root = tempfile::tempdir().unwrap();
     let first = new_machine(root.path(), "first", root.path(), &[]);
     let tmk = acquirer(&first);
+    fs::copy(first.join("gateway.db"), root.path().join("early.db")).unwrap();
     let gateway = Gateway::start(&first);
     let stop = Arc::new(AtomicBool::new(false));
     let paying = std::thread::spawn({
@@ -155,7 +156,7 @@ fn a_ledger_is_backed_up_while_terminals_pay_and_comes_back_on_another_machine()
     assert_eq!(restored["audit"]["skipped"].as_array().unwrap().len(), 1);
     operate(&second, &["doctor"]);
     let gateway = Gateway::start(&second);
-    let mut till = TestTerminal::new(gateway.1, 1, tmk);
+    let mut till = TestTerminal::new(gateway.1, 1, tmk.clone());
     till.trace = trace;
     till.sign_in();
     let fresh = buy(&mut till);
@@ -167,6 +168,21 @@ fn a_ledger_is_backed_up_while_terminals_pay_and_comes_back_on_another_machine()
     assert!(exceptions.iter().all(|line| line.as_str().unwrap().starts_with("head of commit ")), "{audit}");
     assert!(!exceptions.is_empty());
     operate(&second, &["audit", "--heads", HEADS]);
+
+    // A ledger from before these payments would give their numbers out again. Restored from a backup of itself it does not.
+    let files = ["posp-gateway.toml", "keys.tlk", "master.key", HEADS];
+    let behind = new_machine(root.path(), "behind", &first, &files);
+    fs::copy(root.path().join("early.db"), behind.join("gateway.db")).unwrap();
+    assert_eq!(refused(&behind, &["serve"]), "TL-2036");
+    operate(&behind, &["backup", "../early.tlb"]);
+    fs::remove_file(behind.join("gateway.db")).unwrap();
+    operate(&behind, &["restore", "../early.tlb"]);
+    let gateway = Gateway::start(&behind);
+    let mut till = TestTerminal::new(gateway.1, 1, tmk);
+    till.sign_in();
+    let fresher = buy(&mut till);
+    assert!(references.iter().all(|given| given.as_str() < fresher.as_str()), "no reference twice");
+    gateway.terminate();
 
     // A machine whose keys are others: the ledger replaces the empty one, and what is missing is said.
     let third = new_machine(root.path(), "third", root.path(), &[]);

@@ -6,9 +6,10 @@
 //!
 //! The signature (ECDSA P-256, SHA-256) is over `"tapline-head-1" ‖ acquirer 8 ‖ commit 8 ‖ time 8 ‖ next transfer 8 ‖ next transaction 8 ‖ hash 32`.
 
-use super::Desk;
-use backend::api::{LINKS_MAX, Query, Report};
-use backend::store::{CommitNo, Link};
+use super::{Desk, store_failure};
+use backend::accounts::TransactionSeq;
+use backend::api::{Backend, LINKS_MAX, Query, Report};
+use backend::store::{CommitNo, GatewayNo, Link};
 use console::{Failure, code};
 use keys::{KeyModule, head_verifies};
 use protocol::hex::{self, Hex};
@@ -135,24 +136,71 @@ impl Checked {
     }
 }
 
+/// The lines of a file that are not empty, with their numbers.
+fn lines(path: &Path) -> io::Result<impl Iterator<Item = io::Result<(u64, Vec<u8>)>>> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let mut number = 0u64;
+    Ok(std::iter::from_fn(move || {
+        loop {
+            let mut line = Vec::new();
+            number = number.saturating_add(1);
+            match Read::take(&mut reader, LINE_MAX).read_until(b'\n', &mut line) {
+                Ok(0) => return None,
+                Ok(_) if line.iter().all(u8::is_ascii_whitespace) => {}
+                Ok(_) => return Some(Ok((number, line))),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }))
+}
+
+/// Refuses a ledger that is behind a head which this gateway has exported: it would give out numbers again that are on receipts. (A restore goes on
+/// beyond them, so what it leaves is not behind.)
+///
+/// # Errors
+/// It is behind, the file is there and cannot be read, or the store failed.
+pub fn not_behind(
+    backend: &mut dyn Backend,
+    keys: &dyn KeyModule,
+    gateway: GatewayNo,
+    ledger: &str,
+    path: &Path,
+) -> Result<(), Failure> {
+    let lines = match lines(path) {
+        Ok(lines) => lines,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unreadable(path, error)),
+    };
+    let newest = backend.query(&Query::Head).map_err(|fault| store_failure(ledger, &fault))?;
+    let newest = match newest {
+        Report::Links(links) => links.into_iter().flatten().next(),
+        _ => None,
+    };
+    let next = newest.map_or(TransactionSeq(gateway.first()), |link| link.next_transaction);
+    for line in lines {
+        let (_, line) = line.map_err(|error| unreadable(path, error))?;
+        let Some((head, link)) = parse(&line) else { continue };
+        if link.number.gateway() == gateway && link.next_transaction > next && signed(keys, &head, &link) {
+            let missing = link.next_transaction.0.saturating_sub(next.0);
+            let failure = Failure::new(code::GATEWAY_BEHIND).with("path", ledger);
+            return Err(failure
+                .with("heads", path.display())
+                .with("commit", link.number)
+                .with("count", missing));
+        }
+    }
+    Ok(())
+}
+
 /// Verifies every head of a file: its signature, and that the chain still has it.
 ///
 /// # Errors
 /// The file cannot be read, or the store failed.
 pub fn check(desk: &mut dyn Desk, keys: &dyn KeyModule, path: &Path) -> Result<Checked, Failure> {
-    let file = File::open(path).map_err(|error| unreadable(path, error))?;
-    let mut reader = BufReader::new(file);
     let mut checked = Checked::default();
     let mut page: Vec<(u64, Link, u64)> = Vec::new();
-    for number in 1u64.. {
-        let mut line = Vec::new();
-        let read = Read::take(&mut reader, LINE_MAX).read_until(b'\n', &mut line);
-        if read.map_err(|error| unreadable(path, error))? == 0 {
-            break;
-        }
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
+    for line in lines(path).map_err(|error| unreadable(path, error))? {
+        let (number, line) = line.map_err(|error| unreadable(path, error))?;
         checked.heads = checked.heads.saturating_add(1);
         match parse(&line) {
             Some((head, link)) if signed(keys, &head, &link) => page.push((number, link, head.acquirer)),
