@@ -530,7 +530,7 @@ pub enum AdminRequest {
 }
 
 /// Most loads that a card may ask for at one online counter and that nobody has decided: more are refused (65). A card that asks so often and is never
-/// credited is a matter for a person.
+/// credited is a matter for a person, who may release as many once: what was released can still be proved, so it goes on to count.
 pub const LOADS_UNDECIDED_MAX: usize = 32;
 
 /// What a card may do.

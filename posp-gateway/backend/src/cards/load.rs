@@ -11,7 +11,7 @@
 mod candidates;
 mod decided;
 
-pub(crate) use candidates::Candidates;
+pub(crate) use candidates::{Candidate, Candidates};
 
 use super::{alert, key_of, proves_with, tac_terms};
 use crate::accounts::chart::{Book, code};
@@ -78,8 +78,8 @@ pub(crate) fn load<S: Store>(
         (LoadSource::Linked, Some(funding)) => funding,
         _ => Book::MerchantPayable(desked.merchant.number).id(issuer.currency),
     };
-    let undecided = joined.as_ref().map_or(0, |of| of.undecided().count());
-    if undecided >= LOADS_UNDECIDED_MAX {
+    let room = joined.as_ref().map_or(LOADS_UNDECIDED_MAX, Candidates::room);
+    if room == 0 {
         return Ok(refused(ResponseCode::FREQUENCY));
     }
     let held = match &joined {
@@ -117,10 +117,11 @@ pub(crate) fn load<S: Store>(
         Err(rejection) => return Ok(Decision { payer: Some(payer), ..refused(code_of(rejection)) }),
     };
     admission.count(working);
-    if undecided.saturating_add(1) == LOADS_UNDECIDED_MAX {
+    if room == 1 {
         alert(working, desk, AlertKind::LoadContested, about, None, Some(hold));
     }
-    let open = joined.as_ref().filter(|of| of.undecided().next().is_some());
+    // The most that the card had before any of them, released ones included: what it has later is measured against it.
+    let balance_old = joined.as_ref().map_or(request.balance, |of| of.load.balance_old.max(request.balance));
     working.put(Record::Load(Load {
         card: card.id,
         counter: request.counter,
@@ -129,7 +130,7 @@ pub(crate) fn load<S: Store>(
         payer,
         amount,
         sam: request.terminal,
-        balance_old: open.map_or(request.balance, |of| of.load.balance_old.max(request.balance)),
+        balance_old,
         moment: desk.moment,
         state: LoadState::Consented,
     }));

@@ -10,7 +10,7 @@
 //! A policy is no proof. If another record proves the counter its own afterwards, the float pays that one, and the issuer bears what policy paid
 //! ([`overtake`]): the merchant keeps it, as at a fork, but the card is not denied, since nobody proved two debits on one counter.
 
-use super::load::Candidates;
+use super::load::{Candidate, Candidates};
 use super::offline::{before, neighbour, owner_of};
 use super::{alert, counted};
 use crate::accounts::chart::{Book, code};
@@ -49,7 +49,10 @@ impl Loads {
                     released = true;
                 }
                 LoadState::Consented | LoadState::Disputed => {
-                    match Candidates::of(working, load)?.amounts().as_slice() {
+                    let of = Candidates::of(working, load)?;
+                    // One that a person had released may have been it.
+                    released |= !of.all().iter().all(Candidate::is_undecided);
+                    match of.amounts().as_slice() {
                         [only] => amounts.push(only.minor()),
                         _ => released = true,
                     }

@@ -340,6 +340,110 @@ pub(super) fn a_person_releases_all_candidates_or_says_which_was_credited<S: Sto
     float(&mut world);
 }
 
+pub(super) fn a_request_that_was_kept_back_until_a_release_gives_no_load_away<S: Store>(store: S) {
+    let mut world = World::new(store);
+    world.fund(50_000, 1);
+    for (n, balance_tells) in [(1, false), (2, true)] {
+        let mut card = world.card(n);
+        let kept = world.load(&mut card, 1);
+        let real = world.load(&mut card, 20_000);
+        let consent = world.host(real);
+        // Credited, and the proof withheld: a person sees a load without end.
+        let receipt = card.credit(20_000, SAM_1, consent.moment);
+        assert_eq!(world.admin(release(&card, 0)), AdminAnswer::Done);
+        assert_eq!(world.host(kept).code, code("00"));
+        let free = world.available();
+        if !balance_tells {
+            let spent = card.pay(20_000, SAM_1, n.into());
+            assert_eq!(world.upload(&[spent]), ["00"]);
+        }
+        // The one that is held is not the one that the card took, whether its balance says so or not.
+        for _ in 0..2 {
+            let next = world.load(&mut card, 500);
+            assert_eq!(world.host(next).code, code("91"));
+        }
+        assert_eq!((world.available(), world.card_report(&card).loaded), (free, 0));
+        assert_eq!(world.admin(release(&card, 0)), AdminAnswer::Refused(AdminRefusal::LoadCredited));
+        // A person says which, or its proof does.
+        if balance_tells {
+            assert_eq!(world.upload(&[receipt]), ["00"]);
+        } else {
+            assert_eq!(world.admin(credit(&card, 0, &consent)), AdminAnswer::Done);
+        }
+        assert_eq!((world.available(), world.card_report(&card).loaded), (free + 1 - 20_000, 20_000));
+        world.loaded(&mut card, 500);
+    }
+    assert_eq!((world.available(), float(&mut world)), (9_000, (21_000, 0)));
+    let contested = world.alerts().into_iter().filter(|it| *it == AlertKind::LoadContested);
+    assert_eq!(contested.count(), 2, "told once of each card");
+}
+
+pub(super) fn after_a_release_that_was_right_the_card_loads_as_before<S: Store>(store: S) {
+    let mut world = World::new(store);
+    world.fund(10_000, 1);
+    let ask = |world: &mut World<S>, card: &mut TestCard, amount| {
+        let message = world.load(card, amount);
+        world.host(message)
+    };
+    // The card has 50 and was never credited with 1,000; the customer spends the 50 and asks again.
+    let after_release = |world: &mut World<S>, n: u8| {
+        let mut card = world.card(n);
+        world.loaded(&mut card, 50);
+        assert_eq!(ask(world, &mut card, 1_000).code, code("00"));
+        assert_eq!(world.admin(release(&card, 1)), AdminAnswer::Done);
+        let spent = card.pay(50, SAM_1, n.into());
+        assert_eq!(world.upload(&[spent]), ["00"]);
+        card
+    };
+    // For the same amount: it does not matter which of the two it was.
+    let mut card = after_release(&mut world, 1);
+    let again = ask(&mut world, &mut card, 1_000);
+    card.credit(1_000, SAM_1, again.moment);
+    assert_eq!(ask(&mut world, &mut card, 5).code, code("00"));
+    assert_eq!((world.available(), world.card_report(&card).loaded), (8_945, 1_050));
+    // For more, and the balance says that it was more.
+    let mut card = after_release(&mut world, 2);
+    let again = ask(&mut world, &mut card, 1_100);
+    card.credit(1_100, SAM_1, again.moment);
+    assert_eq!(ask(&mut world, &mut card, 5).code, code("00"));
+    assert_eq!((world.available(), world.card_report(&card).loaded), (7_790, 1_150));
+    // For little more: what the card had when it first asked may have made the difference. The proof says which.
+    let mut card = after_release(&mut world, 3);
+    let again = ask(&mut world, &mut card, 1_040);
+    let receipt = card.credit(1_040, SAM_1, again.moment);
+    assert_eq!(ask(&mut world, &mut card, 5).code, code("91"));
+    assert_eq!(world.confirm(receipt).code, code("00"));
+    world.loaded(&mut card, 5);
+    assert_eq!((world.available(), world.card_report(&card).loaded), (6_695, 1_095));
+    let contested = world.alerts().into_iter().filter(|it| *it == AlertKind::LoadContested);
+    assert_eq!(contested.count(), 1);
+}
+
+pub(super) fn whatever_was_asked_for_at_a_counter_can_still_be_proved<S: Store>(store: S) {
+    let mut world = World::new(store);
+    world.fund(10_000, 1);
+    let mut card = world.card(1);
+    let mut consents = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..LOADS_UNDECIDED_MAX {
+            let message = world.load(&mut card, 7);
+            consents.push(world.host(message));
+        }
+        assert_eq!(world.admin(release(&card, 0)), AdminAnswer::Done);
+    }
+    assert!(consents.iter().all(|consent| consent.code == code("00")));
+    // One more, and the first would be out of sight.
+    for _ in 0..2 {
+        let more = world.load(&mut card, 7);
+        assert_eq!(world.host(more).code, code("65"));
+    }
+    assert_eq!(world.available(), 10_000);
+    let receipt = card.credit(7, SAM_1, consents[0].moment);
+    assert_eq!(world.upload(&[receipt]), ["00"]);
+    assert_eq!((world.available(), float(&mut world)), (9_993, (7, 0)));
+    world.loaded(&mut card, 7);
+}
+
 pub(super) fn a_reversal_takes_one_candidate_off_its_batch_and_frees_nothing<S: Store>(store: S) {
     let mut world = World::new(store);
     world.fund(10_000, 1);

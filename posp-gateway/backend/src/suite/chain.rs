@@ -296,6 +296,28 @@ pub(super) fn uncertain_debits_in_a_row_are_decided_together_and_what_is_not_sho
     clean(&mut world);
 }
 
+pub(super) fn a_debit_is_not_called_unconsumed_while_a_released_load_may_explain_it<S: Store>(store: S) {
+    let mut world = World::new(store);
+    world.fund(10_000, 1);
+    let mut card = world.card(1);
+    world.loaded(&mut card, 1_000);
+    let one = card.pay_at(100, SAM_1, 1, at(0));
+    let (kept, real) = (world.load(&mut card, 1), world.load(&mut card, 500));
+    let consent = world.host(real);
+    let counter = OnlineCounter(1);
+    let receipt = card.credit(500, SAM_1, consent.moment);
+    let release = AdminRequest::ReleaseLoad { issuer: ISSUER, asn: card.asn, counter };
+    assert_eq!(world.admin(release), AdminAnswer::Done);
+    assert_eq!(world.host(kept).code, code("00"));
+    // It was torn after the released load, which nobody has proved: its balance is that load's, not the one of the request that was kept back.
+    let (two, three) = (card.pay_at(50, SAM_2, 1, at(1)), card.pay_at(10, SAM_1, 2, at(2)));
+    assert_eq!(world.upload(&[one, torn(two), three]), ["00", "01", "00"]);
+    assert_eq!(items(&mut world), [(1, Evidence::Contradicted)]);
+    assert_eq!(world.upload(&[receipt]), ["00"]);
+    assert_eq!(items(&mut world), [(1, Evidence::Consumed)]);
+    clean(&mut world);
+}
+
 pub(super) fn a_person_decides_what_the_chain_leaves_open<S: Store>(store: S) {
     let mut world = World::new(store);
     world.fund(10_000, 1);

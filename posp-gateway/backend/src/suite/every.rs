@@ -48,6 +48,9 @@ macro_rules! every_test {
             candidates::the_next_counter_books_what_is_beyond_doubt_and_refuses_the_rest_until_the_proof
             candidates::a_proof_is_stronger_than_what_the_counter_or_a_person_concluded
             candidates::a_person_releases_all_candidates_or_says_which_was_credited
+            candidates::a_request_that_was_kept_back_until_a_release_gives_no_load_away
+            candidates::after_a_release_that_was_right_the_card_loads_as_before
+            candidates::whatever_was_asked_for_at_a_counter_can_still_be_proved
             candidates::a_reversal_takes_one_candidate_off_its_batch_and_frees_nothing
             candidates::candidates_count_once_against_their_payers_limit
             candidates::a_card_that_asks_without_end_is_a_matter_for_a_person
@@ -69,6 +72,7 @@ macro_rules! every_test {
             chain::a_proof_after_policy_has_paid_another_is_paid_and_the_issuer_bears_the_excess
             chain::the_proof_of_a_debit_that_policy_paid_pays_nothing_more_and_counts_in_its_batch
             chain::uncertain_debits_in_a_row_are_decided_together_and_what_is_not_shown_stays_open
+            chain::a_debit_is_not_called_unconsumed_while_a_released_load_may_explain_it
             chain::a_person_decides_what_the_chain_leaves_open
             chain::the_deny_list_has_versions_and_keeps_who_was_on_it
             chain::a_gap_is_told_after_its_time_and_closed_by_the_late_record

@@ -105,6 +105,8 @@ struct Day {
     paid_offline: u64,
     /// A person has had a word: what was held may have been released.
     decided: bool,
+    /// A person has said which load a card was credited with, and may be wrong until its proof comes.
+    told: bool,
     sequence: u32,
 }
 
@@ -122,6 +124,7 @@ impl Day {
             debits: Vec::new(),
             paid_offline: 0,
             decided: false,
+            told: false,
             sequence: 0,
         }
     }
@@ -223,7 +226,8 @@ impl Day {
                 }
                 let (asn, counter) = (self.cards[card].asn, OnlineCounter(*counter));
                 let credit = AdminRequest::CreditLoad { issuer: ISSUER, asn, counter, transaction };
-                self.decided |= self.world.admin(credit) == AdminAnswer::Done;
+                self.told |= self.world.admin(credit) == AdminAnswer::Done;
+                self.decided |= self.told;
             }
             Act::Settle => {
                 for terminal in [t1(), t2()] {
@@ -245,7 +249,8 @@ impl Day {
         }
     }
 
-    /// Whatever a card was credited with, and nobody has proved, is booked or held; unless a person has released it.
+    /// Whatever a card was credited with, and nobody has proved, is booked or held; unless a person has released it. Released or not: of what a card
+    /// took, all but the newest is booked as the card took it, and nothing else is.
     fn nothing_is_free(&mut self) {
         let report = self.world.audit();
         if !self.decided {
@@ -254,6 +259,9 @@ impl Day {
         for card in 0..CARDS {
             let credited: u64 = self.of(card).map(|it| u64::from(it.record.amount.0)).sum();
             let report = self.world.card_report(&self.cards[card]);
+            let newest = self.of(card).last().map_or(0, |it| u64::from(it.record.amount.0));
+            let booked = [credited - newest, credited].contains(&report.loaded);
+            assert!(self.told || booked, "card {card}: {} booked of {credited}", report.loaded);
             let covered = report.loaded + report.open_amounts.last().copied().unwrap_or(0);
             assert!(self.decided || covered >= credited, "card {card}: {covered} of {credited}");
             assert!(report.open_loads >= report.open_amounts.last().copied().unwrap_or(0));

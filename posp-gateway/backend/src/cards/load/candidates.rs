@@ -15,8 +15,9 @@ use protocol::ids::{OnlineCounter, TerminalId};
 use protocol::iso8583::f58::TransactionRecord;
 use protocol::money::{Amount, CardAmount};
 
-/// Most candidates read: those that are undecided, and as many that a person had released before them.
-const READ_MAX: usize = 2 * LOADS_UNDECIDED_MAX;
+/// Most candidates at one counter: those that are undecided, and as many that a person had released before them. Each of them can be proved, so none
+/// may fall out of what is read: a request that would be one more is refused.
+const CANDIDATES_MAX: usize = 2 * LOADS_UNDECIDED_MAX;
 
 const MISSING: StoreFault = StoreFault::Damaged { what: "a load's transaction is missing" };
 
@@ -79,7 +80,7 @@ impl Candidates {
     ) -> Result<Self, StoreFault> {
         let mut all = Vec::new();
         let mut next = Some(load.transaction);
-        while let Some(seq) = next.filter(|_| all.len() < READ_MAX) {
+        while let Some(seq) = next.filter(|_| all.len() < CANDIDATES_MAX) {
             let found = transaction(seq)?.ok_or(MISSING)?;
             next = found.original;
             let lacks = StoreFault::Damaged { what: "a load's transaction lacks its accounts" };
@@ -107,6 +108,12 @@ impl Candidates {
 
     pub(crate) fn undecided(&self) -> impl Iterator<Item = &Candidate> {
         self.all.iter().filter(|it| it.is_undecided())
+    }
+
+    /// How many more may join.
+    pub(crate) fn room(&self) -> usize {
+        let undecided = LOADS_UNDECIDED_MAX.saturating_sub(self.undecided().count());
+        undecided.min(CANDIDATES_MAX.saturating_sub(self.all.len()))
     }
 
     /// The one that was booked.
@@ -162,23 +169,21 @@ impl Candidates {
     }
 
     /// The candidate that was credited, if a request at a higher counter leaves no doubt about the money: all that can have led to the balance it
-    /// shows are of one payer and amount. Both are under the card's MAC1.
+    /// shows are of one payer and amount. Both are under the card's MAC1. What a person had released counts like the rest: the person knew no better
+    /// than the terminal, and a request that came after the release may be older than what was released.
     pub(crate) fn credited(&self, shown: OnlineCounter, balance: CardAmount) -> Option<&Candidate> {
-        let any = self.all.iter().any(Candidate::is_undecided);
-        let asked: Vec<&Candidate> = self.all.iter().filter(|it| !any || it.is_undecided()).collect();
         // Only a load raises a balance, and there was one: what was credited covers what is there.
         let highest = u64::from(self.load.balance_old.0);
         let next = self.load.counter.next() == Some(shown);
         let reaches =
-            |it: &Candidate| !next || highest.saturating_add(it.amount.minor()) >= u64::from(balance.0);
-        let agree = |those: &[&Candidate]| those.windows(2).all(|two| matches!(two, [a, b] if a.equals(b)));
-        let possible: Vec<&Candidate> = match asked.as_slice() {
-            all if agree(all) => asked,
-            _ => asked.into_iter().filter(|it| reaches(it)).collect(),
-        };
+            |it: &&Candidate| !next || highest.saturating_add(it.amount.minor()) >= u64::from(balance.0);
+        let possible: Vec<&Candidate> = self.all.iter().filter(reaches).collect();
+        // While there are undecided ones, only one of them can be posted: that it was a released one in their place is for its TAC or a person to say.
+        let open = self.undecided().next().is_some();
+        let mut eligible = possible.iter().copied().filter(|it| !open || it.is_undecided());
         // One that its terminal did not take back, if there is one.
-        let kept = possible.iter().find(|it| it.transaction.state == TransactionState::Authorised);
-        kept.or(possible.first()).copied().filter(|_| agree(&possible))
+        let kept = eligible.clone().find(|it| it.transaction.state == TransactionState::Authorised);
+        kept.or_else(|| eligible.next()).filter(|chosen| possible.iter().all(|it| it.equals(chosen)))
     }
 
     /// The amounts that the card may have been credited with, each once: none if all that there were are decided.
