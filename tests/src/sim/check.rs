@@ -13,7 +13,7 @@
 //! - what the till told people at the end of a visit is what happened.
 
 pub mod gateways;
-mod loads;
+pub(super) mod loads;
 pub(crate) mod lost;
 pub mod money;
 pub mod online;

@@ -13,6 +13,7 @@
 //! | [`images`] | a terminal's disk restored from an old image, or replaced |
 //! | [`keyring`] | issuers' keys in two versions; terminals enrolled again |
 //! | [`quiet`] | the end: nothing goes wrong any more, everything is uploaded and settled |
+//! | `person` | what only a person can decide |
 //! | [`check`], [`books`], [`answers`] | what must be true: of cards and journals, of the backend's books, of what was promised |
 //! | [`coverage`] | what was hit; a fault point never hit is a failure |
 //! | [`campaign`], [`shrink`] | many seeds; the shortest story of a failing one |
@@ -34,6 +35,7 @@ pub mod gateway;
 pub mod images;
 pub mod keyring;
 pub mod line;
+mod person;
 pub mod plan;
 pub mod quiet;
 pub mod rng;

@@ -151,6 +151,7 @@ impl World {
                 self.violated(Violation::StillWaits(number, format!("{waiting:?}")));
             }
         }
+        self.decide_by_a_person();
         let Some((books, audit)) = self.read_books() else {
             return self.violated(Violation::Backend("no audit".into()));
         };
