@@ -3,7 +3,8 @@
 //! What is decided at a date cannot be taken back: a machine whose clock jumps a year ahead would release every pre-authorisation, let policy pay
 //! what is uncertain, and begin days of limits that never end. So the wall clock is followed only as far as the monotonic one goes with it: up to
 //! an hour is a correction ([`STEP_MS_MAX`]), and more is a jump, of which the log tells. The gateway then goes on with its own time, until the
-//! machine's comes back or the gateway is started again: what the clock shows at the start is believed.
+//! machine's comes back or the gateway is started again: what the clock shows at the start is believed. A machine that was suspended for longer than that
+//! looks the same, since its monotonic clock stood still: start the gateway again.
 
 use jiff::tz::TimeZone;
 use protocol::time::{Mono, Now, Wall};
@@ -13,6 +14,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The most by which the wall clock may step beside the monotonic one, either way: an hour, for whoever sets a clock by hand.
 pub const STEP_MS_MAX: i64 = 3_600_000;
+
+/// How often the log tells of a jump while it lasts: ten minutes.
+const TOLD_EVERY_MS: i64 = 600_000;
 
 /// Reads both clocks of the machine, and the offset of the gateway's time zone.
 #[derive(Clone, Debug)]
@@ -28,24 +32,35 @@ struct Followed {
     /// What it showed when the monotonic clock showed zero, milliseconds.
     at_zero: AtomicI64,
     jumped: AtomicBool,
+    /// When the log told of it, in the gateway's own time.
+    told_at: AtomicI64,
 }
 
 impl Followed {
+    /// Whether it is time to tell of a jump, at its beginning and every so often while it lasts.
+    fn told(&self, own: i64, begins: bool) -> bool {
+        let due = begins || own.saturating_sub(self.told_at.load(Ordering::Relaxed)) >= TOLD_EVERY_MS;
+        if due {
+            self.told_at.store(own, Ordering::Relaxed);
+        }
+        due
+    }
+
     /// What the gateway takes for now, when the machine's clocks show these, in milliseconds.
     fn follow(&self, wall: i64, mono: i64) -> i64 {
         let own = self.at_zero.load(Ordering::Relaxed).saturating_add(mono);
         let off = wall.saturating_sub(own);
         let jumped = off.saturating_abs() > STEP_MS_MAX;
-        if self.jumped.swap(jumped, Ordering::Relaxed) != jumped {
-            let seconds = off / 1000;
-            if jumped {
-                tracing::error!(
-                    seconds,
-                    "the machine's clock jumped: the gateway goes on with its own time; set the clock right, or if it is, start the gateway again"
-                );
-            } else {
-                tracing::warn!(seconds, "the machine's clock is back");
-            }
+        let before = self.jumped.swap(jumped, Ordering::Relaxed);
+        let seconds = off / 1000;
+        if jumped && self.told(own, !before) {
+            tracing::error!(
+                seconds,
+                "the machine's clock jumped: the gateway goes on with its own time; set the clock right, or if it is, start the gateway again"
+            );
+        }
+        if before && !jumped {
+            tracing::warn!(seconds, "the machine's clock is back");
         }
         if jumped {
             return own;
@@ -64,7 +79,11 @@ impl Clock {
     /// Local times are those of `zone`.
     #[must_use]
     pub fn new(zone: TimeZone) -> Self {
-        let followed = Followed { at_zero: AtomicI64::new(machine()), jumped: AtomicBool::new(false) };
+        let followed = Followed {
+            at_zero: AtomicI64::new(machine()),
+            jumped: AtomicBool::new(false),
+            told_at: AtomicI64::new(0),
+        };
         Self { start: Instant::now(), zone, followed: Arc::new(followed) }
     }
 
@@ -98,7 +117,11 @@ mod tests {
     const DAY: i64 = 86_400_000;
 
     fn started() -> Followed {
-        Followed { at_zero: AtomicI64::new(START), jumped: AtomicBool::new(false) }
+        Followed {
+            at_zero: AtomicI64::new(START),
+            jumped: AtomicBool::new(false),
+            told_at: AtomicI64::new(0),
+        }
     }
 
     #[test]
@@ -121,6 +144,16 @@ mod tests {
             );
             assert_eq!(clock.follow(START + 70_300, 70_000), START + 70_300, "{jump}: set right");
         }
+    }
+
+    #[test]
+    fn a_jump_is_told_when_it_begins_and_every_ten_minutes_while_it_lasts() {
+        let clock = started();
+        let told: Vec<bool> = [0, 1, 599_999, 600_000, 600_001, 1_200_000]
+            .map(|after| clock.told(START + after, after == 0))
+            .to_vec();
+        assert_eq!(told, [true, false, false, true, false, true]);
+        assert!(clock.told(START + 1_200_001, true), "another one");
     }
 
     #[test]

@@ -25,9 +25,9 @@ fn a_commit_that_waits_for_its_standby_is_in_doubt_and_so_is_everything_until_it
     let purchase = gateway.purchase(1, 1, 1, 50);
 
     let in_doubt = |result: Result<_, StoreFault>| matches!(result, Err(StoreFault::InDoubt(_)));
-    assert!(in_doubt(gateway.ask(&[purchase.clone()])));
+    assert!(in_doubt(gateway.ask(std::slice::from_ref(&purchase))));
     // Its repeat, and what may be one.
-    assert!(in_doubt(gateway.ask(&[purchase.clone()])));
+    assert!(in_doubt(gateway.ask(std::slice::from_ref(&purchase))));
     let submitted = gateway.engine.submit(clock().now(), &[Request::Host(purchase.clone())]);
     assert!(in_doubt(submitted.map(|_| Vec::new())));
 
