@@ -179,8 +179,8 @@ fn about_card<S: Store>(working: &mut Working<'_, S>, desk: &Desk<'_>, request: 
             let open = open.filter(|record| record.standing == RecordStanding::Uncertain);
             let Some(record) = open else { return refused(AdminRefusal::NoOpenRecord) };
             match cards::uncertain::decide(working, desk, &record, *pay)? {
-                Some(()) => Ok(AdminAnswer::Done),
-                None => refused(AdminRefusal::NoPlace),
+                Ok(()) => Ok(AdminAnswer::Done),
+                Err(why) => refused(why),
             }
         }
         AdminRequest::TellGaps { wait_ms } => tell_gaps(working, desk, *wait_ms),

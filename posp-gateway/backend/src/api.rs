@@ -506,7 +506,8 @@ pub enum AdminRequest {
         /// How long another record may still claim the counter, in milliseconds.
         wait_ms: u64,
     },
-    /// A person decides about one uncertain debit: paid as by policy, or closed as void.
+    /// A person decides about one uncertain debit: paid as by policy, or closed as void. To be paid, its card must be known: an unproved record does
+    /// not say which keys its card has.
     DecideUncertain {
         /// The SAM's number.
         sam: SamTerminal,

@@ -160,7 +160,9 @@ impl<S: Store> Engine<S> {
                 // Rows that contradict each other may have been read before and after a commit of another writer.
                 Err(StoreFault::Damaged { what }) => match self.store.confirm() {
                     Err(StoreFault::Conflict) => {}
-                    _ => return self.around(now, batch, what),
+                    Ok(()) => return self.around(now, batch, what),
+                    // Nobody knows whether they do: no request is to blame.
+                    Err(fault) => return Err(fault),
                 },
                 other => return other,
             }
@@ -251,5 +253,55 @@ impl<S: Store> Engine<S> {
         let report = query::answer(&mut self.store, query);
         self.store.end_reading();
         report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::Hold;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Batch, Heads, Key, Outcome, Record, Scan, Visit};
+    use keys::SoftKeys;
+
+    /// A store whose rows contradict each other, and which is out of reach when asked whether they still stand so.
+    struct Torn(MemoryStore);
+
+    impl Store for Torn {
+        fn heads(&self) -> Heads {
+            self.0.heads()
+        }
+        fn confirm(&mut self) -> Result<(), StoreFault> {
+            Err(StoreFault::Away("no connection".to_owned()))
+        }
+        fn get(&mut self, _: &Key) -> Result<Option<Record>, StoreFault> {
+            Err(StoreFault::Damaged { what: "a row" })
+        }
+        fn due_holds(&mut self, now: Wall, limit: usize) -> Result<Vec<Hold>, StoreFault> {
+            self.0.due_holds(now, limit)
+        }
+        fn scan(&mut self, scan: Scan, visit: Visit<'_>) -> Result<(), StoreFault> {
+            self.0.scan(scan, visit)
+        }
+        fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreFault> {
+            self.0.commit(batch)
+        }
+    }
+
+    #[test]
+    fn a_contradiction_that_could_not_be_confirmed_is_the_fault_of_the_store() {
+        let keys = SoftKeys::in_memory(Box::new(|out| {
+            out.fill(1);
+            Ok(())
+        }));
+        let mut engine = Engine::new(Torn(MemoryStore::new()), Arc::new(keys.unwrap()));
+        let request = Request::Admin(crate::api::AdminRequest::SetCardKeys {
+            issuer: protocol::ids::IssuerId([1; 8]),
+            asn: protocol::ids::Asn([1; 10]),
+            key_version: protocol::ids::KeyVersion(1),
+        });
+        let now = Now { mono: protocol::time::Mono(0), wall: Wall(1_795_300_000_000), utc_offset_min: 0 };
+        let answers = engine.execute(now, &[request.clone(), request]);
+        assert!(matches!(answers, Err(StoreFault::Away(_))), "{answers:?}");
     }
 }

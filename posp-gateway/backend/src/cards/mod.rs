@@ -28,7 +28,7 @@ pub(crate) fn key_of<'i>(
 }
 
 /// Whether the card makes its proofs with the keys of this version. A card has keys of one version, the registered one; one that nobody registered has
-/// that of its first record. What is right under another version's keys shows that their master is in strange hands, or that the card is
+/// that of its first proved record. What is right under another version's keys shows that their master is in strange hands, or that the card is
 /// registered wrongly: it is no proof, a person is told, and what was paid with it waits for his word (`SetCardKeys`; decision 0021).
 pub(crate) const fn proves_with(card: &Card, version: KeyVersion) -> bool {
     card.key_version.0 == version.0

@@ -2,8 +2,8 @@
 //!
 //! A record is unique by (SAM number, SAM sequence) in every state; a card's counter belongs to the first record with a valid TAC. A record whose TAC is wrong is
 //! answered 63 and leaves nothing but an alert: it must not take the number of the genuine one; nor must one without a TAC, which yields its
-//! number to the first that the card has proved. A TAC that is right under keys of another version than the card's proves nothing: such a record is held. Two valid records on one counter are a
-//! fork: both merchants are paid, the second by the issuer, and the card is denied.
+//! number to the first that the card has proved. A TAC that is right under keys of another version than the card's proves nothing: such a record is held,
+//! and takes its number from a mere word alone. Two valid records on one counter are a fork: both merchants are paid, the second by the issuer, and the card is denied.
 
 use super::{alert, deny, key_of, load, new_card, proves_with, tac_terms, uncertain};
 use crate::accounts::chart::{Book, code};
@@ -107,6 +107,16 @@ const fn is_unproved(standing: RecordStanding) -> bool {
     matches!(standing, RecordStanding::Uncertain | RecordStanding::Unverified | RecordStanding::Void)
 }
 
+/// Whether no key of its issuer speaks for this record. It yields its number even to one that is right under another version's keys than the
+/// card's, which is held: were that refused, the terminal would forget a debit that the card may have made (decision 0021).
+fn is_mere_word<S: Store>(
+    working: &mut Working<'_, S>,
+    desk: &Desk<'_>,
+    record: &TransactionRecord,
+) -> Result<bool, StoreFault> {
+    Ok(verify(working, desk, &[*record])?.first() != Some(&TacVerdict::Valid))
+}
+
 /// Suite 00: the TAC does not cover the counter or the card, so the same TAC, terminal and sequence is the same payment.
 fn same_payment(known: &TransactionRecord, new: &TransactionRecord) -> bool {
     let fixed = known.algorithm.suite().mac_len() == 4;
@@ -137,12 +147,17 @@ fn one<S: Store>(
             return Ok(code_of(known.standing));
         }
         if !same_but_state(content, record) {
-            let proved = verdict == TacVerdict::Valid && is_unproved(known.standing);
-            if !proved && same_payment(content, record) {
+            let other_keys = tac == TacVerdict::Valid && verdict != TacVerdict::Valid;
+            let takes = is_unproved(known.standing)
+                && (verdict == TacVerdict::Valid || other_keys && is_mere_word(working, desk, content)?);
+            if !takes && same_payment(content, record) {
                 return Ok(code_of(known.standing));
             }
             alert(working, desk, AlertKind::RecordConflict, about, number, None);
-            if !proved {
+            if !takes {
+                if other_keys {
+                    alert(working, desk, AlertKind::OtherKeys, about, number, None);
+                }
                 return Ok(ResponseCode::DUPLICATE);
             }
         } else if let Some(code) = decided(working, desk, desked, known, record, verdict)? {
@@ -215,9 +230,12 @@ fn decided<S: Store>(
         RecordStanding::Unverified => return Ok(None),
         // It knows no more than we do.
         standing if record.tac.is_zero() && !is_void => return Ok(Some(code_of(standing))),
-        RecordStanding::Void if verdict == TacVerdict::Valid => {
+        // A TAC that its key may yet prove is held: that moves nothing, whoever brings it, and one refused would be lost.
+        RecordStanding::Void
+            if matches!(verdict, TacVerdict::Valid | TacVerdict::NoKey) && !record.tac.is_zero() =>
+        {
             if known.content.state == RecordState::Void {
-                // Somebody said that this debit did not happen, and the card proves that it did.
+                // Somebody said that this debit did not happen, and the card proves that it did, or may.
                 alert(working, desk, AlertKind::RecordConflict, about, number, None);
             }
             return Ok(None);

@@ -16,7 +16,7 @@ use super::{alert, counted};
 use crate::accounts::chart::{Book, code};
 use crate::accounts::rules;
 use crate::accounts::{NewTransfer, Order, Reference, TransactionSeq, TransferCode, TransferSeq};
-use crate::api::{AlertKind, Evidence, OpenItem};
+use crate::api::{AdminRefusal, AlertKind, Evidence, OpenItem};
 use crate::engine::Desk;
 use crate::store::{
     Card, CardId, Issuer, LoadState, OfflineRecord, Record, RecordStanding, Store, StoreFault, Working,
@@ -316,15 +316,19 @@ pub(crate) fn resolve<S: Store>(
     Ok(decided)
 }
 
-/// A person's decision about one uncertain record. `None`: it cannot be paid, since nobody knows whose it is.
+/// A person's decision about one uncertain record. It cannot be paid while nobody knows whose it is, or its card.
 pub(crate) fn decide<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
     record: &OfflineRecord,
     pay_it: bool,
-) -> Result<Option<()>, StoreFault> {
+) -> Result<Result<(), AdminRefusal>, StoreFault> {
+    let id = CardId { issuer: record.content.issuer, asn: record.content.asn };
+    if pay_it && working.card(id)?.is_none() {
+        return Ok(Err(AdminRefusal::NoCard));
+    }
     let done = if pay_it { pay(working, desk, record)? } else { void(working, record) };
-    Ok(done.then_some(()))
+    Ok(if done { Ok(()) } else { Err(AdminRefusal::NoPlace) })
 }
 
 fn void<S: Store>(working: &mut Working<'_, S>, record: &OfflineRecord) -> bool {
@@ -364,6 +368,8 @@ fn pay<S: Store>(
     let content = &record.content;
     let CardCounter::Offline(counter) = content.counter else { return Ok(false) };
     let id = CardId { issuer: content.issuer, asn: content.asn };
+    // Nothing proves this record, so it does not say which keys its card has either.
+    let Some(mut card) = working.card(id)? else { return Ok(false) };
     if neighbour(working, id, counter)?.is_some() {
         return Ok(false);
     }
@@ -384,8 +390,6 @@ fn pay<S: Store>(
         let lacks = StoreFault::Damaged { what: "an account of the chart is missing" };
         Some(paid.ok_or(lacks)?)
     };
-    let known = working.card(id)?;
-    let mut card = known.unwrap_or_else(|| super::new_card(id.issuer, id.asn, content.key_version));
     card.spent = card.spent.saturating_add(u64::from(content.amount.0));
     if card.newest.is_none_or(|(newest, _)| counter > newest) {
         card.newest = Some((counter, content.balance_after));

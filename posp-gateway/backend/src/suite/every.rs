@@ -69,6 +69,8 @@ macro_rules! every_test {
             key_versions::what_is_right_under_another_versions_keys_than_the_cards_proves_nothing
             key_versions::what_was_held_for_a_wrongly_registered_card_is_booked_when_it_is_put_right
             key_versions::a_card_that_nobody_registered_has_the_keys_of_its_first_record
+            key_versions::a_wrongly_registered_cards_debit_is_held_whatever_was_said_under_its_number_before
+            key_versions::a_record_that_nobody_proved_says_no_cards_version
             chain::a_proof_after_policy_has_paid_another_is_paid_and_the_issuer_bears_the_excess
             chain::the_proof_of_a_debit_that_policy_paid_pays_nothing_more_and_counts_in_its_batch
             chain::uncertain_debits_in_a_row_are_decided_together_and_what_is_not_shown_stays_open

@@ -5,7 +5,9 @@ use crate::api::*;
 use crate::store::Store;
 use keys::{CardKeyRef, KeyModule};
 use protocol::ids::*;
-use protocol::iso8583::f58::TransactionRecord;
+use protocol::iso8583::f58::{CardCounter, RecordState, TransactionRecord};
+use protocol::money::CardAmount;
+use protocol::purse::Tac;
 use protocol::purse::keys::KeyUse;
 
 const OLD: KeyVersion = KeyVersion(1);
@@ -108,4 +110,63 @@ pub(super) fn a_card_that_nobody_registered_has_the_keys_of_its_first_record<S: 
     assert_eq!(world.upload(&[first, thief.pay(200, SAM_1, 2)]), ["00", "01"]);
     assert_eq!(world.alerts()[0], AlertKind::OtherKeys);
     assert_eq!(world.payable(shop()), 300);
+}
+
+pub(super) fn a_wrongly_registered_cards_debit_is_held_whatever_was_said_under_its_number_before<S: Store>(
+    store: S,
+) {
+    let mut world = world(store);
+    let mut card = world.card_of(1, NEW, OLD);
+    // It was filled before it came here.
+    card.balance = 5_000;
+    let genuine = [1, 2, 3, 4, 5].map(|seq| card.pay(100, SAM_1, seq));
+    let (zero, amount) = (Tac::zero(world.suite), CardAmount(7));
+    let said = |record, state| TransactionRecord { state, tac: zero, ..record };
+    let before = [
+        said(genuine[0], RecordState::Void),
+        said(genuine[1], RecordState::Uncertain),
+        TransactionRecord { amount, ..said(genuine[2], RecordState::Void) },
+        TransactionRecord { amount, ..said(genuine[3], RecordState::Uncertain) },
+        TransactionRecord { issuer: IssuerId([9; 8]), ..genuine[4] },
+    ];
+    assert_eq!(world.upload(&before), ["00", "01", "00", "01", "01"]);
+    let close = AdminRequest::DecideUncertain { sam: SAM_1, seq: TermSeq(2), pay: false };
+    assert_eq!(world.admin(close), AdminAnswer::Done);
+
+    assert_eq!(world.upload(&genuine), ["01"; 5]);
+    assert_eq!(world.payable(shop()), 0, "held, and no more than that");
+    let told = world.alerts().into_iter().filter(|kind| *kind == AlertKind::OtherKeys).count();
+    assert_eq!(told, 5);
+    // Of two that are right under keys of another version the first keeps the number, and a person is told of the second.
+    let second = TestCard { offline: 4, ..card.clone() }.pay(300, SAM_1, 5);
+    assert_eq!(world.upload(&[second]), ["94"]);
+    assert_eq!(world.alerts()[0], AlertKind::OtherKeys);
+    // What was said before is not said again.
+    assert_eq!(world.upload(&before), ["01", "01", "94", "94", "94"]);
+
+    assert_eq!(set(&mut world, &card, NEW), AdminAnswer::Count(5));
+    assert_eq!(world.payable(shop()), 500);
+    assert_eq!(world.upload(&genuine), ["00"; 5]);
+    assert_eq!(world.payable(shop()), 500);
+}
+
+pub(super) fn a_record_that_nobody_proved_says_no_cards_version<S: Store>(store: S) {
+    let mut world = world(store);
+    let mut card = world.card(1);
+    (card.asn, card.balance) = (Asn([0, 0, 0, 0, 0, 0, 0, 0, 7, 7]), 5_000);
+    let mut card = made_with(&world, NEW, &card);
+    let made_up = TransactionRecord {
+        state: RecordState::Uncertain,
+        counter: CardCounter::Offline(OfflineCounter(5)),
+        key_version: OLD,
+        tac: Tac::zero(world.suite),
+        ..card.clone().pay(40, SAM_1, 9)
+    };
+    assert_eq!(world.upload(&[made_up]), ["01"]);
+    let pay = AdminRequest::DecideUncertain { sam: SAM_1, seq: TermSeq(9), pay: true };
+    assert_eq!(world.admin(pay.clone()), AdminAnswer::Refused(AdminRefusal::NoCard));
+    assert_eq!(world.payable(shop()), 0);
+    assert_eq!(world.upload(&[card.pay(300, SAM_1, 1)]), ["00"], "its first proof says the version");
+    assert_eq!(world.admin(pay), AdminAnswer::Done);
+    assert_eq!(world.payable(shop()), 340);
 }
