@@ -2,9 +2,9 @@
 //!
 //! - the hash chain of every gateway over every commit;
 //! - every transfer applied again: holds, running totals, Σdebits = Σcredits;
-//! - identities are unique; state, payer, payee and refunds of every payment agree with the transfers made for it ([`standing`]);
+//! - identities are unique; state, payer, payee and refunds of every payment agree with the transfers made for it (`standing.rs`);
 //! - every booked offline record has its transfer, every transfer that paid a merchant from a purse its record, every transfer that paid a payer in its
-//!   arrival ([`named`]);
+//!   arrival (`named.rs`);
 //! - a card is denied if it was put on the deny list and not taken off since, and its online counter is beyond its loads;
 //! - per card, conservation: `balance_after(n) = Σ loads up to some online counter m − Σ debits ≤ n`, m never falling as n grows.
 //!
