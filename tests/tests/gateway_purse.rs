@@ -137,8 +137,8 @@ fn load_pay_offline_upload_settle_and_the_books_prove_it() {
         till.ask(&frame)
     };
     let debits = Sum { minor: 550, count: 2 };
-    // The load that was reversed counts on neither side, though the card's word has posted it.
-    let asked = settle(&mut till, 40, debits, Sum { minor: 10_000, count: 1 });
+    // The load that was reversed counts all the same: the card's word has posted it.
+    let asked = settle(&mut till, 40, debits, Sum { minor: 12_000, count: 2 });
     let host: SettlementTotals = asked.message().need().unwrap();
     assert_eq!((host.domestic.debit, host.domestic.balance), (debits, Balance::Balanced));
     assert_eq!(

@@ -10,6 +10,8 @@ use std::time::Duration;
 /// Between two attempts to reach a daemon that was not there at the last one. There is nothing to wait on: its socket
 /// does not exist.
 const DAEMON_PAUSE_MAX: Duration = Duration::from_millis(250);
+/// How long a daemon may be about to end.
+const LAST_MOMENTS: Duration = Duration::from_millis(100);
 /// A daemon that dies under more waits in a row than this is as good as none.
 const RESTARTS_MAX: usize = 3;
 /// A cancellation that meets a wait which is about to begin is repeated after this time, this often.
@@ -112,11 +114,23 @@ impl Service {
         self.context()
     }
 
+    /// Another context, after the daemon of the old one died. A daemon that refuses us closes the connection, and so does one in its last moments: who is
+    /// refused now is asked for again.
+    fn context_anew(&mut self) -> Result<Context, ReaderError> {
+        self.context = None;
+        match self.context() {
+            Err(ReaderError::NoAccess) => {
+                self.waiter.pause(LAST_MOMENTS)?;
+                self.context()
+            }
+            decided => decided,
+        }
+    }
+
     /// What `error` means, after asking the daemon again if it may be gone. Forgets a context that is no longer good.
     pub(super) fn diagnose(&mut self, error: Error, during: During<'_>) -> ReaderError {
         if daemon_is_lost(error) {
-            self.context = None;
-            if let Err(lost) = self.context() {
+            if let Err(lost) = self.context_anew() {
                 return lost;
             }
             // The daemon is back already, but the exchange died with the old one.
@@ -189,14 +203,14 @@ impl Service {
     }
 
     fn begin_anew(&mut self) -> Result<Waited, ReaderError> {
-        self.context = None;
         self.restarts = self.restarts.saturating_add(1);
         if self.restarts > RESTARTS_MAX {
+            self.context = None;
             self.restarts = 0;
             self.lost = true;
             return Err(ReaderError::NoDaemon);
         }
-        self.context().map(|_| Waited::Restarted)
+        self.context_anew().map(|_| Waited::Restarted)
     }
 
     pub(super) fn canceller(&self) -> Canceller {
