@@ -320,16 +320,19 @@ fn loads(card: &CardBook<'_>, books: &Books, found: &mut Vec<Violation>) -> i128
         if !true_one {
             wrong(format!("load {} is posted, and the card was not credited", load.counter.0));
         }
-        let completed = |it: &&Transaction| {
-            it.load == Some((load.card, load.counter)) && it.state == TransactionState::Completed
-        };
-        let booked = books.transactions.values().filter(|it| it.kind != TransactionKind::LoadConfirm);
-        let booked: Vec<_> = booked.filter(completed).map(|it| it.seq).collect();
+        let asked = books.transactions.values().filter(|it| {
+            it.load == Some((load.card, load.counter)) && it.kind != TransactionKind::LoadConfirm
+        });
+        let asked: Vec<_> = asked.collect();
+        let booked: Vec<_> = asked.iter().filter(|it| it.state == TransactionState::Completed).collect();
         if booked.len() != 1 {
             wrong(format!("load {} is {} transactions", load.counter.0, booked.len()));
         }
+        // Which of several alike was credited moves no money: the transfer may be the one of another that the counter or a person had taken.
+        let alike = |of: &Transaction| booked.iter().any(|it| (it.payer, it.amount) == (of.payer, of.amount));
+        let alike: Vec<_> = asked.iter().filter(|it| alike(it)).map(|it| it.seq).collect();
         let moves = |transfer: &&Transfer| {
-            transfer.transaction.is_some_and(|seq| booked.contains(&seq))
+            transfer.transaction.is_some_and(|seq| alike.contains(&seq))
                 && transfer.credit == float_of(card, books)
                 && transfer.amount == load.amount
         };
