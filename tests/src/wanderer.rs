@@ -20,6 +20,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// Between two tries when nobody answers.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Sign-ins under new numbers before it is sure that something is wrong.
+const SIGN_INS: u32 = 8;
 /// Rounds at one gateway.
 const ROUNDS: u32 = 6;
 /// Purchases at once.
@@ -174,15 +176,10 @@ impl Wanderer {
     fn session(&mut self, address: SocketAddr, stop: &AtomicBool) -> io::Result<()> {
         let mut line = TestTerminal::connect(address, self.n, self.tmk.clone())?;
         line.stream().set_read_timeout(Some(PATIENCE))?;
-        let trace = self.next_trace();
-        let frame = line.sign_in_frame(Stan(trace));
-        line.send(&frame)?;
-        let answer = line.receive()?;
-        if answer.code() == ResponseCode::SYSTEM {
+        if !self.sign_in(&mut line)? {
             self.refused += 1;
             return Err(io::ErrorKind::NotConnected.into());
         }
-        line.take_keys(&answer);
         for _ in 0..ROUNDS {
             if self.open.is_empty() && !stop.load(Ordering::Relaxed) {
                 self.plan();
@@ -196,6 +193,26 @@ impl Wanderer {
             }
         }
         Ok(())
+    }
+
+    /// Whether it got keys, and was not refused for now.
+    fn sign_in(&mut self, line: &mut TestTerminal) -> io::Result<bool> {
+        for _ in 0..SIGN_INS {
+            let trace = self.next_trace();
+            let frame = line.sign_in_frame(Stan(trace));
+            line.send(&frame)?;
+            let answer = line.receive()?;
+            match answer.code() {
+                ResponseCode::SYSTEM => return Ok(false),
+                // One that it sent before, on a connection that it has given up, was read after this one by a gateway that was frozen.
+                ResponseCode::DUPLICATE => {}
+                _ => {
+                    line.take_keys(&answer);
+                    return Ok(true);
+                }
+            }
+        }
+        panic!("{}: {SIGN_INS} sign-ins under new numbers were taken for old ones", self.id());
     }
 
     fn next_trace(&mut self) -> u32 {

@@ -241,9 +241,13 @@ fn a_commit_on_its_way_through_a_crash_of_the_server_is_kept_or_not_and_the_stor
     assert_eq!(gateway.audit().exceptions, []);
 }
 
+/// How soon a server that was stopped takes commits again.
+const REACHED_WITHIN: Duration = Duration::from_secs(60);
+
 /// A terminal at one gateway: pays, and repeats what was not answered, until it is told to stop.
 fn work(mut gateway: Gateway, terminal: u32, stop: &AtomicBool) -> (Gateway, HashMap<u32, HostAnswer>, u32) {
     let (mut told, mut refusals, mut trace) = (HashMap::new(), 0, 0);
+    let mut answered = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let requests: Vec<HostRequest> =
             (1..=20).map(|n| gateway.purchase(terminal, trace + n, 1 + (trace + n) % 10, 7)).collect();
@@ -254,11 +258,16 @@ fn work(mut gateway: Gateway, terminal: u32, stop: &AtomicBool) -> (Gateway, Has
                         assert_eq!(answer.code, ResponseCode::APPROVED);
                         told.insert(trace + n, answer);
                     }
+                    answered = Instant::now();
                     break;
                 }
                 Err(
-                    StoreFault::Away(_) | StoreFault::InDoubt(_) | StoreFault::InUse | StoreFault::Conflict,
+                    fault @ (StoreFault::Away(_)
+                    | StoreFault::InDoubt(_)
+                    | StoreFault::InUse
+                    | StoreFault::Conflict),
                 ) => {
+                    assert!(answered.elapsed() < REACHED_WITHIN, "no answer for long: {fault}");
                     refusals += 1;
                     std::thread::sleep(Duration::from_millis(20));
                 }
