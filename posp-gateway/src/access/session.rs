@@ -5,7 +5,7 @@
 //! no frame, a frame that drips, silence, and an answer that was lost.
 
 use super::{CloseReason, Done, Limits};
-use crate::switch::{ANSWER_MAX, Ask, Switch, Verdict};
+use crate::switch::{ANSWER_MAX, AnswerError, Ask, Switch, Verdict};
 use protocol::iso8583::frame;
 use protocol::iso8583::{Frame, HeaderRule};
 use protocol::time::{Mono, Now};
@@ -164,9 +164,16 @@ impl Session {
             }
             Done::Lost => Ok(0),
         });
-        if let Err(error) = written {
-            tracing::error!(%error, "an answer could not be written");
-            return Err(CloseReason::Lost);
+        match written {
+            Ok(()) => {}
+            Err(AnswerError::SignedInAnew) => {
+                tracing::info!("an answer nobody waits for: the terminal has signed in anew elsewhere");
+                return Err(CloseReason::Lost);
+            }
+            Err(error) => {
+                tracing::error!(%error, "an answer could not be written");
+                return Err(CloseReason::Lost);
+            }
         }
         if matches!(done, Done::Lost) { Err(CloseReason::Lost) } else { Ok(()) }
     }

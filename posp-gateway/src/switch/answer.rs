@@ -24,7 +24,7 @@ pub const ANSWER_MAX: usize = 2048;
 /// Most items that a total of field 48 can say: three digits.
 const COUNT_MAX: u32 = 999;
 
-/// Why an answer could not be written. A bug, or the terminal's keys are gone.
+/// Why an answer could not be written. A bug, or the keys that it is due under are gone.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
     /// The frame.
@@ -39,6 +39,9 @@ pub enum AnswerError {
     /// The MAC.
     #[error("MAC: {0}")]
     Key(#[from] KeyError),
+    /// The terminal has signed in anew since it asked, and uses those keys: nobody waits for this answer, and nobody could verify it.
+    #[error("the terminal has signed in anew since it asked")]
+    SignedInAnew,
     /// A total that field 48 cannot say.
     #[error("the totals do not fit into field 48")]
     Totals,

@@ -5,6 +5,7 @@
 //! gets the keys that it got: until the terminal has signed out. All others get none: older ones, repeats of them that waited while the newest
 //! overtook them, and those that were received before the newest was.
 
+use super::AnswerError;
 use backend::api::{AcquirerId, ContentDigest, TerminalReport};
 use keys::{Generation, KeyError, KeyModule, SignInField};
 use protocol::ids::{BatchNo, MerchantId, Stan, TerminalId};
@@ -161,15 +162,19 @@ impl Sessions {
         terminal: &TerminalId,
         number: SignInNo,
         input: &[u8],
-    ) -> Result<[u8; 8], KeyError> {
+    ) -> Result<[u8; 8], AnswerError> {
         // Under the lock, so that no sign-in comes in between now.
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
         let generation = match map.get(terminal) {
             Some(session) if session.number == number => Generation::Current,
             Some(session) if session.before == number => Generation::Previous,
-            _ => return Err(KeyError::NoKey("the terminal has signed in anew")),
+            _ => return Err(AnswerError::SignedInAnew),
         };
-        keys.host_mac(terminal, generation, &[input])
+        match keys.host_mac(terminal, generation, &[input]) {
+            // It has used its new keys meanwhile, which ended the grace of these.
+            Err(KeyError::NoKey(_)) if generation == Generation::Previous => Err(AnswerError::SignedInAnew),
+            mac => Ok(mac?),
+        }
     }
 
     /// A sign-in is received.
