@@ -15,10 +15,7 @@ pub(crate) use candidates::{Candidate, Candidates};
 
 use super::{alert, key_of, proves_with, tac_terms};
 use crate::accounts::chart::{Book, code};
-use crate::accounts::rules;
-use crate::accounts::{
-    AccountId, NewTransfer, Order, Reference, TransactionSeq, TransferCode, TransferRejection, TransferSeq,
-};
+use crate::accounts::{AccountId, Order, TransactionSeq, TransferCode, TransferRejection, TransferSeq};
 use crate::api::{
     AdminRefusal, AlertKind, AnswerBody, CardStatus, LOADS_UNDECIDED_MAX, LoadSource, Original,
 };
@@ -28,7 +25,7 @@ use crate::store::{
     TransactionKind, TransactionState, Working,
 };
 use crate::transactions::limits::{self, Admission};
-use crate::transactions::{Decision, Desked, Event, Reversed, code_of, original, transfer};
+use crate::transactions::{Decision, Desked, Event, Reversed, both, code_of, original, transfer};
 use candidates::Held;
 use keys::{KeyError, TacCheck, TacVerdict};
 use protocol::ids::OnlineCounter;
@@ -163,19 +160,8 @@ fn hold<S: Store>(
     if held.amount == most {
         return Ok(Ok(held.hold));
     }
-    let step = |order, linked| NewTransfer {
-        reference: Reference(u128::from(seq.0)),
-        order,
-        code: why,
-        transaction: Some(seq),
-        linked,
-    };
-    let steps = [step(Order::VoidHold { of: held.hold }, true), step(order, false)];
-    let verdicts = rules::create_transfers(working, &steps, desk.now)?;
-    match verdicts.as_slice() {
-        [_, verdict] => Ok(*verdict),
-        _ => Err(StoreFault::Damaged { what: "two transfers have not two verdicts" }),
-    }
+    let moved = both(working, desk, seq, [Order::VoidHold { of: held.hold }, order], why)?;
+    Ok(moved.map(|[_, hold]| hold))
 }
 
 const fn host_terms(request: &LoadRequest) -> HostTerms {

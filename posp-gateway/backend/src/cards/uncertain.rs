@@ -14,13 +14,13 @@ use super::load::{Candidate, Candidates};
 use super::offline::{before, neighbour, owner_of};
 use super::{alert, counted};
 use crate::accounts::chart::{Book, code};
-use crate::accounts::rules;
-use crate::accounts::{NewTransfer, Order, Reference, TransactionSeq, TransferCode, TransferSeq};
+use crate::accounts::{Order, TransactionSeq, TransferCode, TransferSeq};
 use crate::api::{AdminRefusal, AlertKind, Evidence, OpenItem};
 use crate::engine::Desk;
 use crate::store::{
     Card, CardId, Issuer, LoadState, OfflineRecord, Record, RecordStanding, Store, StoreFault, Working,
 };
+use crate::transactions::both;
 use protocol::ids::{OfflineCounter, OnlineCounter, SamTerminal, TermSeq};
 use protocol::iso8583::f58::CardCounter;
 use std::collections::{BTreeMap, BTreeSet};
@@ -336,27 +336,17 @@ fn void<S: Store>(working: &mut Working<'_, S>, record: &OfflineRecord) -> bool 
     true
 }
 
-/// Two transfers by way of the suspense account, both or none. The number of the second.
+/// Two transfers by way of the suspense account, whose accounts are all there. The number of the second.
 fn through_suspense<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
     seq: TransactionSeq,
     code: TransferCode,
     steps: [Order; 2],
-) -> Result<Option<TransferSeq>, StoreFault> {
-    let [first, second] = steps;
-    let step = |order, linked| NewTransfer {
-        reference: Reference(u128::from(seq.0)),
-        order,
-        code,
-        transaction: Some(seq),
-        linked,
-    };
-    let verdicts = rules::create_transfers(working, &[step(first, true), step(second, false)], desk.now)?;
-    Ok(match verdicts.as_slice() {
-        [Ok(_), Ok(last)] => Some(*last),
-        _ => None,
-    })
+) -> Result<TransferSeq, StoreFault> {
+    let moved = both(working, desk, seq, steps, code)?;
+    let [_, last] = moved.map_err(|_| StoreFault::Damaged { what: "an account of the chart is missing" })?;
+    Ok(last)
 }
 
 /// Float → suspense → merchant. A counter is paid by policy once, and never one that a record has proved.
@@ -386,9 +376,7 @@ fn pay<S: Store>(
             Order::Post { debit: float, credit: suspense, amount },
             Order::Post { debit: suspense, credit: payable, amount },
         ];
-        let paid = through_suspense(working, desk, record.transaction, code::UNCERTAIN_RESOLVED, steps)?;
-        let lacks = StoreFault::Damaged { what: "an account of the chart is missing" };
-        Some(paid.ok_or(lacks)?)
+        Some(through_suspense(working, desk, record.transaction, code::UNCERTAIN_RESOLVED, steps)?)
     };
     card.spent = card.spent.saturating_add(u64::from(content.amount.0));
     if card.newest.is_none_or(|(newest, _)| counter > newest) {
@@ -435,9 +423,7 @@ pub(crate) fn overtake<S: Store>(
             Order::Post { debit: suspense, credit: float, amount },
             Order::Post { debit: loss, credit: suspense, amount },
         ];
-        let moved = through_suspense(working, desk, seq, code::UNCERTAIN_OVERTAKEN, steps)?;
-        let lacks = StoreFault::Damaged { what: "an account of the chart is missing" };
-        Some(moved.ok_or(lacks)?)
+        Some(through_suspense(working, desk, seq, code::UNCERTAIN_OVERTAKEN, steps)?)
     };
     card.spent = card.spent.saturating_sub(u64::from(paid.content.amount.0));
     card.claimed = card.claimed.saturating_sub(1);

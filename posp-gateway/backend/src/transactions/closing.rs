@@ -4,8 +4,7 @@
 //! not been heard of.
 
 use super::life::{self, Event};
-use super::purchase::transfer;
-use super::{Desked, code_of, step};
+use super::{Desked, code_of, step, transfer};
 use crate::accounts::Order;
 use crate::accounts::chart::code;
 use crate::engine::Desk;

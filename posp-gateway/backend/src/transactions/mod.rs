@@ -11,11 +11,12 @@ mod purchase;
 mod reversal;
 mod settle;
 pub(crate) mod totals;
+mod transfers;
 
 pub(crate) use life::Event;
 pub(crate) use preauthorisation::expired;
-pub(crate) use purchase::transfer;
 pub(crate) use reversal::Reversed;
+pub(crate) use transfers::{both, transfer};
 
 use crate::accounts::{AccountId, TransactionSeq, TransferRejection, TransferSeq};
 use crate::api::{

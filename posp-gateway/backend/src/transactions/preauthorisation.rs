@@ -13,13 +13,11 @@
 
 use super::life::{self, Event};
 use super::limits;
-use super::purchase::{self, Held, transfer};
-use super::{Decision, Desked, Reversed, code_of, original, step};
+use super::purchase::{self, Held};
+use super::{Decision, Desked, Reversed, both, code_of, original, step, transfer};
 use crate::accounts::chart::code;
-use crate::accounts::rules::{self, Books};
-use crate::accounts::{
-    AccountId, Hold, NewTransfer, Order, Reference, TransactionSeq, TransferRejection, TransferSeq,
-};
+use crate::accounts::rules::Books;
+use crate::accounts::{AccountId, Hold, Order, TransactionSeq, TransferRejection, TransferSeq};
 use crate::api::{Alert, AlertKind, Original, PayerToken};
 use crate::engine::Desk;
 use crate::store::{Record, Store, StoreFault, Transaction, TransactionKind, TransactionState, Working};
@@ -169,23 +167,7 @@ fn take<S: Store>(
         Order::PostHold { of, amount: None },
         Order::Post { debit: terms.payer, credit: terms.payee, amount: excess },
     ];
-    let chain = orders.map(|order| NewTransfer {
-        reference: Reference(u128::from(seq.0)),
-        order,
-        code: code::COMPLETION,
-        transaction: Some(seq),
-        linked: matches!(order, Order::PostHold { .. }),
-    });
-    let verdicts = rules::create_transfers(working, &chain, desk.now)?;
-    let culprit = verdicts.iter().find_map(|verdict| match verdict {
-        Err(TransferRejection::LinkedFailed) | Ok(_) => None,
-        Err(rejection) => Some(*rejection),
-    });
-    Ok(match (culprit, verdicts.first()) {
-        (Some(rejection), _) => Err(rejection),
-        (None, Some(Ok(posting))) => Ok(*posting),
-        (None, _) => Err(TransferRejection::LinkedFailed),
-    })
+    Ok(both(working, desk, seq, orders, code::COMPLETION)?.map(|[posting, _]| posting))
 }
 
 /// Void of a completion of the same open batch.

@@ -2,40 +2,16 @@
 
 use super::life::{self, Event};
 use super::limits::{self, Parties};
-use super::{Decision, Desked, code_of, original, step};
+use super::{Decision, Desked, code_of, original, step, transfer};
 use crate::accounts::chart::{Book, code};
-use crate::accounts::rules::{self, Books, Halt};
-use crate::accounts::{
-    NewTransfer, Order, Reference, TransactionSeq, TransferCode, TransferRejection, TransferSeq,
-};
+use crate::accounts::rules::Books;
+use crate::accounts::{Order, TransferCode};
 use crate::api::{AnswerBody, Original, PayerToken};
 use crate::engine::Desk;
 use crate::store::{Record, Store, StoreFault, Transaction, TransactionKind, Working};
 use protocol::iso8583::typed::ResponseCode;
 use protocol::money::Amount;
 use protocol::time::Wall;
-
-/// Applies one transfer of a transaction; a refusal is inside.
-pub(crate) fn transfer<S: Store>(
-    working: &mut Working<'_, S>,
-    desk: &Desk<'_>,
-    seq: TransactionSeq,
-    order: Order,
-    code: TransferCode,
-) -> Result<Result<TransferSeq, TransferRejection>, StoreFault> {
-    let new = NewTransfer {
-        reference: Reference(u128::from(seq.0)),
-        order,
-        code,
-        transaction: Some(seq),
-        linked: false,
-    };
-    match rules::apply(working, &new, desk.now) {
-        Ok(transfer) => Ok(Ok(transfer)),
-        Err(Halt::Rejected(rejection)) => Ok(Err(rejection)),
-        Err(Halt::Fault(fault)) => Err(fault),
-    }
-}
 
 /// Balance inquiry: what is available, holds taken off.
 pub(super) fn balance<S: Store>(

@@ -1,8 +1,7 @@
 //! Reversals (`posp.md` section 6): serialised with their original by its identity, and final.
 
 use super::life::{self, Event};
-use super::purchase::transfer;
-use super::{answer_of, bare, code_of, current_batch, limits, preauthorisation, step, totals};
+use super::{answer_of, bare, code_of, current_batch, limits, preauthorisation, step, totals, transfer};
 use crate::accounts::Order;
 use crate::accounts::chart::code;
 use crate::api::{AnswerBody, ContentDigest, HostAnswer, Identity};

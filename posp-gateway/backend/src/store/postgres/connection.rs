@@ -109,9 +109,9 @@ impl PostgresStore {
             return Err(fault);
         }
         self.connection = self.connection.saturating_add(1);
-        if let Some(Linked { number, .. }) = self.doubt.take() {
-            let kept = self.heads.link.is_some_and(|link| link.number >= number);
-            tracing::warn!(commit = %number, kept, "a commit is no longer in doubt");
+        if let Some(link) = self.doubt.take() {
+            let kept = self.heads.link == Some(link);
+            tracing::warn!(commit = %link.number, kept, "a commit is no longer in doubt");
         }
         Ok(())
     }
