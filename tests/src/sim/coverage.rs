@@ -60,17 +60,8 @@ pub const ONLINE: [&str; 8] = [
     "completion void",
     "completion advice",
 ];
-/// Its frames.
-pub const ONLINE_FRAMES: [&str; 18] = [
-    "purchase",
-    "void",
-    "refund",
-    "pre-authorisation",
-    "pre-authorisation void",
-    "completion",
-    "completion void",
-    "completion advice",
-    "reversal of an online message",
+/// Answers to it.
+pub const ONLINE_ANSWERS: [&str; 8] = [
     "answer to purchase",
     "answer to void",
     "answer to refund",
@@ -79,8 +70,10 @@ pub const ONLINE_FRAMES: [&str; 18] = [
     "answer to completion",
     "answer to completion void",
     "answer to completion advice",
-    "answer to reversal of an online message",
 ];
+/// A counter's reversal, and the answer to it.
+pub const ONLINE_REVERSAL: [&str; 2] =
+    ["reversal of an online message", "answer to reversal of an online message"];
 /// What can be taken back.
 pub const REVERSIBLE: [&str; 6] =
     ["purchase", "void", "pre-authorisation", "pre-authorisation void", "completion", "completion void"];
@@ -247,8 +240,10 @@ fn required() -> Vec<Point> {
     ];
     cross(&["gateway"], &database);
     cross(&["commits on their way"], &ON_THEIR_WAY);
-    cross(&BLOWS, &ONLINE_FRAMES);
-    cross(&["terminal goes over", "frame late, terminal gone over"], &ONLINE_FRAMES);
+    for frames in [&ONLINE[..], &ONLINE_ANSWERS, &ONLINE_REVERSAL] {
+        cross(&BLOWS, frames);
+        cross(&["terminal goes over", "frame late, terminal gone over"], frames);
+    }
     cross(&["before durable", "after durable", "disk full", "store fails", "issuer out"], &ONLINE);
     cross(&["online approved", "counter dies before it notes the answer"], &ONLINE);
     cross(&["online reversed"], &REVERSIBLE);

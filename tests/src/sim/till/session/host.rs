@@ -1,9 +1,10 @@
 //! What a visit needs of the gateway: the way cleared for a load, and the load asked for while the card stays in the field.
 
-use super::super::desk;
-use super::super::plan::{CardFault, Presence, TerminalFault, Visit, Want};
-use super::super::world::World;
-use super::{Happened, Session, ready_sam, visit};
+use super::super::{ready_sam, visit};
+use super::{Happened, Session};
+use crate::sim::desk;
+use crate::sim::plan::{CardFault, Presence, TerminalFault, Visit, Want};
+use crate::sim::world::World;
 use flow::load::{CardPin, Load};
 use flow::machine::{LoadReply, Patience};
 use flow::record::LoadIntent;
@@ -17,7 +18,7 @@ const PIN: &str = "123456";
 
 /// Signs in, gets out of the way what must not stay behind a new load, and takes its numbers, as a terminal does before it asks for the
 /// card.
-pub(super) fn ready_load(world: &mut World, plan: &Visit) -> Option<Load<'static>> {
+pub(in super::super) fn ready_load(world: &mut World, plan: &Visit) -> Option<Load<'static>> {
     let terminal = plan.terminal;
     let Want::Load(amount) = plan.want else { return None };
     let identity = ready_sam(world, terminal)?;
