@@ -398,18 +398,40 @@ mod tests {
         let load = |url: &str| {
             Settings::load(&path, [("TAPLINE_GATEWAY__DATA__DATABASE".to_owned(), url.to_owned())])
         };
-        let settings = load("postgresql://tapline@db1,db2/ledger").unwrap();
+        let settings = load("postgresql://tapline@db1,db2/ledger?sslmode=disable").unwrap();
         assert_eq!(settings.data.database.to_string(), "postgresql://tapline@db1,db2/ledger");
         let Database::Server(address) = &settings.data.database else { panic!("a server") };
         let options = settings.server(address, Some("a secret")).unwrap();
         assert!(!format!("{options:?} {settings:?}").contains("a secret"));
-        for wrong in [
-            "postgresql://tapline:hunter2@db/ledger",
-            "postgresql://tapline@db/ledger?sslmode=require",
-            "postgresql://db/ledger",
+        for (wrong, why) in [
+            ("postgresql://tapline:hunter2@localhost/ledger", "password_file"),
+            ("postgresql://tapline@db/ledger?sslmode=require", "does not speak TLS"),
+            ("postgresql://localhost/ledger", "must name a user"),
         ] {
-            let failure = load(wrong).unwrap_err();
-            assert!(!failure.to_string().contains("hunter2"), "{failure}");
+            let failure = load(wrong).unwrap_err().to_string();
+            assert!(failure.contains(why) && !failure.contains("hunter2"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn payments_leave_this_machine_in_clear_text_only_if_the_configuration_says_so() {
+        let fine = |url: &str| address(url).is_ok();
+        for here in [
+            "postgresql://tapline@localhost,127.0.0.1/ledger",
+            "postgresql://tapline@[::1]:5433/ledger",
+            "postgresql://tapline@/ledger?host=/run/postgresql",
+            "postgresql://tapline@db/ledger?hostaddr=127.0.0.1",
+            "postgresql://tapline@db/ledger?sslmode=disable",
+        ] {
+            assert!(fine(here), "{here}");
+        }
+        for away in [
+            "postgresql://tapline@db/ledger",
+            "postgresql://tapline@localhost,db/ledger",
+            "postgresql://tapline@192.0.2.7/ledger?sslmode=prefer",
+            "postgresql://tapline@localhost/ledger?hostaddr=192.0.2.7",
+        ] {
+            assert!(address(away).unwrap_err().contains("sslmode=disable"), "{away}");
         }
     }
 

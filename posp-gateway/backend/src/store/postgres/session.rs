@@ -4,12 +4,13 @@ use super::rows::Arrays;
 use crate::store::{GatewayNo, StoreFault};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row, Statement};
@@ -68,7 +69,6 @@ impl core::fmt::Debug for Address {
 impl core::fmt::Display for Address {
     /// `user@host,host/database`: for people, without the password.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        use tokio_postgres::config::Host;
         f.write_str("postgresql://")?;
         if let Some(user) = self.config.get_user() {
             write!(f, "{user}@")?;
@@ -91,7 +91,8 @@ impl Address {
         text.starts_with("postgresql://") || text.starts_with("postgres://")
     }
 
-    /// From a URL as libpq knows it; several hosts are tried in order until one takes writes.
+    /// From a URL as libpq knows it; several hosts are tried in order until one takes writes. A way that leaves this machine carries payments in clear
+    /// text, so that has to be asked for: `sslmode=disable`.
     ///
     /// # Errors
     /// What is wrong with it, without repeating it: it may hold a password.
@@ -108,6 +109,11 @@ impl Address {
         if config.get_hosts().is_empty() || config.get_dbname().is_none() || config.get_user().is_none() {
             return Err(
                 "it must name a user, a host (or the folder of a Unix socket, ?host=/run/postgresql) and a database",
+            );
+        }
+        if config.get_ssl_mode() != SslMode::Disable && !stays_here(&config) {
+            return Err(
+                "payments would go to that server in clear text: use a Unix socket or a tunnel that begins on this machine, or add sslmode=disable where the network itself is private or encrypted",
             );
         }
         config
@@ -140,6 +146,19 @@ impl Address {
     pub fn user(&self) -> &str {
         self.config.get_user().unwrap_or_default()
     }
+}
+
+/// Whether no packet to any of these servers leaves this machine. An address that is given beside a host's name is the one that is connected to.
+fn stays_here(config: &Config) -> bool {
+    if !config.get_hostaddrs().is_empty() {
+        return config.get_hostaddrs().iter().all(IpAddr::is_loopback);
+    }
+    config.get_hosts().iter().all(|host| match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        }
+    })
 }
 
 /// A server's own words and those of what is below it.
