@@ -158,24 +158,21 @@ pub(crate) enum Card {
         #[arg(long)]
         lift: bool,
     },
-    Release(CardLoads),
-    Credit {
-        #[command(flatten)]
-        of: CardLoads,
-        #[arg(long, value_name = "REFERENCE")]
-        reference: String,
-    },
+    Release(CardLoad),
+    Credit(CardLoad),
 }
 
-/// The loads of a card at one counter.
+/// A load of a card, of those at one counter.
 #[derive(Debug, clap::Args)]
-pub(crate) struct CardLoads {
+pub(crate) struct CardLoad {
     #[arg(value_name = "SERIAL")]
     pub(crate) asn: String,
     #[arg(long, value_name = "ISSUER")]
     pub(crate) issuer: String,
     #[arg(long, value_name = "NUMBER")]
     pub(crate) counter: u16,
+    #[arg(long, value_name = "REFERENCE")]
+    pub(crate) reference: String,
 }
 
 #[derive(Debug, Subcommand)]

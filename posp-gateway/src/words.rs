@@ -55,7 +55,11 @@ pub(crate) fn outcome(texts: &Texts, outcome: &Outcome) -> String {
                     .with("missing", card.missing),
             );
             if let Some(counter) = card.open_counter {
-                let args = Args::new().with("open", card.open_loads).with("counter", counter);
+                let reference = card.open_reference.as_deref().unwrap_or_default();
+                let args = Args::new()
+                    .with("open", card.open_loads)
+                    .with("counter", counter)
+                    .with("reference", reference);
                 let _ = write!(line, "\n{}", say("gateway-card-open-load", args));
                 if card.open_amounts.len() > 1 {
                     let amounts: Vec<String> = card.open_amounts.iter().map(u64::to_string).collect();

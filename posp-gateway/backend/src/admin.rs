@@ -143,20 +143,25 @@ fn about_card<S: Store>(working: &mut Working<'_, S>, desk: &Desk<'_>, request: 
         AdminRequest::SetCardKeys { issuer, asn, key_version } => {
             let id = CardId { issuer: *issuer, asn: *asn };
             let Some(card) = working.card(id)? else { return refused(AdminRefusal::NoCard) };
-            if card.key_version == *key_version {
-                return Ok(AdminAnswer::Exists);
+            let known = card.key_version == *key_version;
+            if !known {
+                working.put(Record::Card(crate::store::Card { key_version: *key_version, ..card }));
             }
-            working.put(Record::Card(crate::store::Card { key_version: *key_version, ..card }));
-            Ok(AdminAnswer::Count(retry_card(working, desk, id)?))
+            // Known or not: another gateway may have held a record by the old version in the moment when this one changed it.
+            match retry_card(working, desk, id)? {
+                0 if known => Ok(AdminAnswer::Exists),
+                count => Ok(AdminAnswer::Count(count)),
+            }
         }
         AdminRequest::SetCardStatus { issuer, asn, status } => {
             set_status(working, desk, CardId { issuer: *issuer, asn: *asn }, *status)
         }
-        AdminRequest::ReleaseLoad { issuer, asn, counter } => {
+        AdminRequest::ReleaseLoad { issuer, asn, counter, transaction } => {
             let id = CardId { issuer: *issuer, asn: *asn };
             let Some(mut card) = working.card(id)? else { return refused(AdminRefusal::NoCard) };
-            match cards::load::release(working, desk, &mut card, *counter)? {
-                Ok(()) => Ok(AdminAnswer::Done),
+            match cards::load::release(working, desk, &mut card, (*counter, *transaction))? {
+                Ok(true) => Ok(AdminAnswer::Done),
+                Ok(false) => Ok(AdminAnswer::Exists),
                 Err(why) => refused(why),
             }
         }
@@ -221,8 +226,8 @@ fn tell_gaps<S: Store>(working: &mut Working<'_, S>, desk: &Desk<'_>, wait_ms: u
     Ok(AdminAnswer::Count(told))
 }
 
-/// Open records, by SAM and number, as this batch has left them: the scan sees what was committed, and one that was proved meanwhile
-/// must not be decided once more.
+/// Open records, by SAM and number, as this batch has left them: the scan sees what was committed, one that was proved meanwhile
+/// must not be decided once more, and one that came in this batch is open too.
 ///
 /// # Errors
 /// The store failed.
@@ -230,21 +235,22 @@ pub(crate) fn open_records<S: Store>(
     working: &mut Working<'_, S>,
     wanted: impl Fn(&OfflineRecord) -> bool,
 ) -> Result<Vec<OfflineRecord>, StoreFault> {
-    let mut found = Vec::new();
+    let open = |record: &OfflineRecord| is_open(record.standing) && wanted(record);
+    let mut found = std::collections::BTreeSet::new();
     working.store().scan(Scan::OpenRecords, &mut |record| {
         if let Record::Record(record) = record
-            && wanted(&record)
+            && open(&record)
         {
-            found.push(*record);
+            found.insert((record.content.terminal, record.content.term_seq));
         }
         if found.len() >= OPEN_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    let mut open = Vec::with_capacity(found.len());
-    for record in found {
-        let now = working.record(record.content.terminal, record.content.term_seq)?;
-        open.extend(now.filter(|now| is_open(now.standing) && wanted(now)));
+    found.extend(working.staged_records().map(|record| (record.content.terminal, record.content.term_seq)));
+    let mut records = Vec::with_capacity(found.len());
+    for (sam, seq) in found {
+        records.extend(working.record(sam, seq)?.filter(&open));
     }
-    Ok(open)
+    Ok(records)
 }
 
 const fn is_open(standing: RecordStanding) -> bool {
@@ -319,16 +325,20 @@ fn assign<S: Store>(
     place: Option<(TerminalId, MerchantId)>,
 ) -> Outcome {
     let mut sam = working.sam(number)?.unwrap_or(Sam { number, assignments: Vec::new() });
-    if let Some((last, at)) = sam.assignments.last() {
-        if (*last, *at) == (from, place) {
-            return Ok(AdminAnswer::Exists);
-        }
-        if from <= *last {
-            return refused(AdminRefusal::NotForward);
-        }
+    if sam.assignments.contains(&(from, place)) {
+        return Ok(AdminAnswer::Exists);
     }
     if sam.assignments.len() >= ASSIGNMENTS_MAX {
         return refused(AdminRefusal::OutOfBounds);
+    }
+    // It was there before it was registered. Nothing of that time is booked yet, so nobody is paid differently: its records wait for this.
+    if sam.assignments.first().is_some_and(|(first, at)| from < *first && *at == place) {
+        sam.assignments.insert(0, (from, place));
+        working.put(Record::Sam(sam));
+        return Ok(AdminAnswer::Done);
+    }
+    if sam.assignments.last().is_some_and(|(last, _)| from <= *last) {
+        return refused(AdminRefusal::NotForward);
     }
     sam.assignments.push((from, place));
     working.put(Record::Sam(sam));

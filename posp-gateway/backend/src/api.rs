@@ -488,8 +488,11 @@ pub enum AdminRequest {
         asn: Asn,
         /// Online counter of the load.
         counter: OnlineCounter,
+        /// The newest of them that the person has seen: one that came after it is not his to release.
+        transaction: TransactionSeq,
     },
-    /// A person decides about a load that no TAC has proved: the card was credited with this one, of those that were asked for at its counter.
+    /// A person decides about a load that no TAC has proved: the card was credited with this one, of those that were asked for at its counter. Not before
+    /// the card has shown the next counter: until then it may not have been credited at all.
     CreditLoad {
         /// Issuer.
         issuer: IssuerId,

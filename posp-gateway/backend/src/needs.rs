@@ -157,11 +157,11 @@ fn admin(request: &AdminRequest, keys: &mut Vec<Key>) {
         }
         AdminRequest::AddCard { issuer, asn, .. }
         | AdminRequest::SetCardKeys { issuer, asn, .. }
-        | AdminRequest::SetCardStatus { issuer, asn, .. }
-        | AdminRequest::ReleaseLoad { issuer, asn, .. } => {
+        | AdminRequest::SetCardStatus { issuer, asn, .. } => {
             keys.extend([Key::Issuer(*issuer), Key::Card(CardId { issuer: *issuer, asn: *asn })]);
         }
-        AdminRequest::CreditLoad { issuer, asn, counter, transaction } => {
+        AdminRequest::ReleaseLoad { issuer, asn, counter, transaction }
+        | AdminRequest::CreditLoad { issuer, asn, counter, transaction } => {
             let card = CardId { issuer: *issuer, asn: *asn };
             keys.extend([Key::Issuer(*issuer), Key::Card(card), Key::Load(card, *counter)]);
             keys.push(Key::Transaction(*transaction));

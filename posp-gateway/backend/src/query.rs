@@ -147,6 +147,7 @@ fn card<S: Store>(store: &mut S, id: CardId) -> Result<Report, StoreFault> {
         open_loads: held,
         open_amounts: amounts.iter().map(|amount| amount.minor()).collect(),
         open_counter: card.open_load,
+        open_newest: open.as_ref().map(|of| of.load.transaction),
         issuer: issuer.number,
         currency: issuer.currency,
         newest: card.newest,

@@ -1,7 +1,7 @@
 //! Which operation a command asks for, and what it is called.
 
 use super::{
-    Card, CardLoads, Command, Funding, Issuer, Limit, Merchant, Payer, RecordCommand, Report, Sam, Terminal,
+    Card, CardLoad, Command, Funding, Issuer, Limit, Merchant, Payer, RecordCommand, Report, Sam, Terminal,
     TransactionNames,
 };
 use crate::ops::{Names, Operation};
@@ -22,7 +22,7 @@ impl Command {
             Self::Card(Card::Rekey { .. }) => "card rekey",
             Self::Card(Card::Deny { .. }) => "card deny",
             Self::Card(Card::Release(_)) => "card release",
-            Self::Card(Card::Credit { .. }) => "card credit",
+            Self::Card(Card::Credit(_)) => "card credit",
             Self::Funding(Funding::Add { .. }) => "funding add",
             Self::Funding(Funding::Deposit { .. }) => "funding deposit",
             Self::Funding(Funding::Close { .. }) => "funding close",
@@ -80,17 +80,20 @@ impl Command {
             Self::Card(Card::Deny { asn, issuer, lift }) => {
                 Operation::CardDeny { issuer: issuer.clone(), asn: asn.clone(), denied: !lift }
             }
-            Self::Card(Card::Release(CardLoads { asn, issuer, counter })) => {
-                Operation::CardRelease { issuer: issuer.clone(), asn: asn.clone(), counter: *counter }
-            }
-            Self::Card(Card::Credit { of: CardLoads { asn, issuer, counter }, reference }) => {
-                Operation::CardCredit {
+            Self::Card(Card::Release(CardLoad { asn, issuer, counter, reference })) => {
+                Operation::CardRelease {
                     issuer: issuer.clone(),
                     asn: asn.clone(),
                     counter: *counter,
                     reference: reference.clone(),
                 }
             }
+            Self::Card(Card::Credit(CardLoad { asn, issuer, counter, reference })) => Operation::CardCredit {
+                issuer: issuer.clone(),
+                asn: asn.clone(),
+                counter: *counter,
+                reference: reference.clone(),
+            },
             Self::Funding(Funding::Add { account, currency }) => {
                 Operation::FundingAdd { account: account.clone(), currency: currency.clone() }
             }

@@ -8,6 +8,7 @@ pub mod control;
 pub mod heads;
 mod issuer_file;
 mod limits;
+mod loads;
 mod payer;
 mod perform;
 #[cfg(test)]
@@ -123,6 +124,8 @@ pub enum Operation {
         asn: String,
         /// The load's online counter, as the card's report says it.
         counter: u16,
+        /// The retrieval reference of the newest load there, as the card's report says it.
+        reference: String,
     },
     /// Says which of several loads a card was credited with.
     CardCredit {

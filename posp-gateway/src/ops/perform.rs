@@ -10,7 +10,7 @@ use backend::accounts::AccountId;
 use backend::accounts::chart::{Book, FundingKind, FundingNumber};
 use backend::api::{
     AcquirerId, AdminAnswer, AdminRequest, CardStatus, PayerToken, Query, Report, RetrievalReference, Search,
-    TerminalReport, transaction_of,
+    TerminalReport,
 };
 use backend::report::Statement;
 use backend::store::DenyVersion;
@@ -91,7 +91,9 @@ pub fn perform(operation: &Operation, context: &mut Context<'_>) -> Done {
             let status = if *denied { CardStatus::Denied } else { CardStatus::Active };
             context.register("card", asn, AdminRequest::SetCardStatus { issuer, asn: id, status })
         }
-        Operation::CardRelease { issuer, asn, counter } => context.release(issuer, asn, *counter),
+        Operation::CardRelease { issuer, asn, counter, reference } => {
+            context.release((issuer, asn), *counter, reference)
+        }
         Operation::CardCredit { issuer, asn, counter, reference } => {
             context.credit((issuer, asn), *counter, reference)
         }
@@ -286,56 +288,6 @@ impl Context<'_> {
         }
     }
 
-    /// Releases a load. Which one is open is asked first, so that a wrong counter is answered with the right one.
-    fn release(&mut self, issuer: &str, asn: &str, counter: u16) -> Done {
-        let (of, card, counter) = (issuer_id(issuer)?, serial(asn)?, OnlineCounter(counter));
-        let Report::Card(report) = self.desk.query(Query::Card(of, card))? else {
-            return Err(unknown("card", asn));
-        };
-        let refused = |why: &dyn std::fmt::Display| {
-            let name = format!("{asn}/{counter}");
-            Failure::new(code::GATEWAY_REFUSED).with("what", "load").with("name", name).with("reason", why)
-        };
-        if let Some(open) = report.open_counter.filter(|open| *open != counter) {
-            return Err(refused(&format_args!("the open load of this card has counter {open}")));
-        }
-        match self.desk.admin(AdminRequest::ReleaseLoad { issuer: of, asn: card, counter })? {
-            AdminAnswer::Refused(why) => Err(refused(&why)),
-            AdminAnswer::Done | AdminAnswer::Exists | AdminAnswer::Count(_) => Ok(Outcome::LoadReleased {
-                issuer: issuer.to_owned(),
-                asn: asn.to_owned(),
-                counter: counter.0,
-                amount: Amount::new(report.open_loads, report.currency).to_string(),
-            }),
-        }
-    }
-
-    /// Books one of several loads that a card asked for at one counter.
-    fn credit(&mut self, (issuer, asn): (&str, &str), counter: u16, reference: &str) -> Done {
-        let of = reference.as_bytes().try_into().ok().and_then(RetrievalReference::from_bytes);
-        let transaction =
-            of.and_then(transaction_of).ok_or_else(|| value("reference", reference, "12 characters"))?;
-        let (issuer_of, card) = (issuer_id(issuer)?, serial(asn)?);
-        let (number, counter) = (counter, OnlineCounter(counter));
-        match self.desk.admin(AdminRequest::CreditLoad {
-            issuer: issuer_of,
-            asn: card,
-            counter,
-            transaction,
-        })? {
-            AdminAnswer::Refused(why) => {
-                let refused = Failure::new(code::GATEWAY_REFUSED).with("what", "load");
-                Err(refused.with("name", format!("{asn}/{number}")).with("reason", why))
-            }
-            AdminAnswer::Done | AdminAnswer::Exists | AdminAnswer::Count(_) => Ok(Outcome::LoadCredited {
-                issuer: issuer.to_owned(),
-                asn: asn.to_owned(),
-                counter: number,
-                reference: reference.to_owned(),
-            }),
-        }
-    }
-
     fn count(&mut self, what: &str, request: AdminRequest) -> Done {
         match self.desk.admin(request)? {
             AdminAnswer::Count(count) => Ok(Outcome::Counted { what: what.to_owned(), count }),
@@ -446,7 +398,7 @@ fn keys_failure(error: &KeyError) -> Failure {
     Failure::new(code::GATEWAY_KEYS).with("path", "").with("reason", error)
 }
 
-fn unknown(what: &str, name: &str) -> Failure {
+pub(super) fn unknown(what: &str, name: &str) -> Failure {
     Failure::new(code::GATEWAY_UNKNOWN).with("what", what).with("name", name)
 }
 
@@ -466,11 +418,11 @@ fn sam_terminal(text: &str) -> Result<SamTerminal, Failure> {
     text.parse().map_err(|error| value("sam", text, error))
 }
 
-fn issuer_id(text: &str) -> Result<IssuerId, Failure> {
+pub(super) fn issuer_id(text: &str) -> Result<IssuerId, Failure> {
     text.parse().map_err(|error| value("issuer", text, error))
 }
 
-fn serial(text: &str) -> Result<Asn, Failure> {
+pub(super) fn serial(text: &str) -> Result<Asn, Failure> {
     text.parse().map_err(|error| value("card", text, error))
 }
 

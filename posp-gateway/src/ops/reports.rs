@@ -191,6 +191,9 @@ pub struct CardSummary {
     pub open_amounts: Vec<u64>,
     /// Online counter of those loads, as `card release` and `card credit` take it.
     pub open_counter: Option<u16>,
+    /// Retrieval reference of the newest of them, as `card release` takes it.
+    #[serde(default)]
+    pub open_reference: Option<String>,
     /// What should be on it: posted loads less booked debits.
     pub expected: i64,
     /// The newest offline counter that is known, and the balance after it.
@@ -216,6 +219,10 @@ impl CardSummary {
             open_loads,
             open_amounts: report.open_amounts.clone(),
             open_counter: report.open_counter.map(|counter| counter.0),
+            open_reference: report
+                .open_newest
+                .and_then(backend::api::retrieval_reference)
+                .map(|reference| reference.to_string()),
             expected: i64::try_from(report.expected).unwrap_or(i64::MAX),
             newest: report.newest.map(|(counter, balance)| (counter.0, balance.0)),
             next_online: report.next_online.0,

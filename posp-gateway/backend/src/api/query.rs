@@ -2,7 +2,7 @@
 
 use super::{AcquirerId, CardStatus, Found, Limits, Search};
 use crate::accounts::chart::{IssuerNumber, MerchantNumber};
-use crate::accounts::{AccountId, TransferSeq};
+use crate::accounts::{AccountId, TransactionSeq, TransferSeq};
 use crate::report::{AuditReport, BatchReport, Statement};
 use crate::store::{CommitNo, DenyVersion, Link, OfflineRecord};
 use protocol::ids::{
@@ -198,8 +198,10 @@ pub struct CardReport {
     pub open_loads: u64,
     /// The amounts of which the card may have been credited one, in minor units, ascending.
     pub open_amounts: Vec<u64>,
-    /// Online counter of that load, as an operator names it to release it.
+    /// Online counter of these loads, as an operator names it to release them.
     pub open_counter: Option<OnlineCounter>,
+    /// The newest of these loads, which the operator names besides.
+    pub open_newest: Option<TransactionSeq>,
     /// Its issuer's number.
     pub issuer: IssuerNumber,
     /// The issuer's currency.

@@ -27,6 +27,14 @@ pub enum AdminRefusal {
     /// The card has shown that it was credited: its loads cannot be released any more.
     #[error("the card's counter shows that it was credited with one of these: say with which")]
     LoadCredited,
+    /// Another load was asked for at this counter since.
+    #[error("another load was asked for at this counter since: look at the card's report again")]
+    LoadJoined,
+    /// The card has not shown that it was credited.
+    #[error(
+        "the card has not shown yet that it was credited: let it ask for a load at any terminal, which decides, or after which it can be said with which it was"
+    )]
+    LoadNotShown,
     /// No such record, or it is not open.
     #[error("no such uncertain record is open")]
     NoOpenRecord,
@@ -37,7 +45,9 @@ pub enum AdminRefusal {
     #[error("another currency than the account's")]
     Currency,
     /// A SAM's assignments only move forward in time.
-    #[error("the SAM has a later assignment already")]
+    #[error(
+        "the SAM has a later assignment already: only its first one can begin earlier, at the terminal that it names"
+    )]
     NotForward,
     /// The books contradict themselves where this request reads them.
     #[error("the books contradict themselves where this request reads them: nothing was done; run the audit")]

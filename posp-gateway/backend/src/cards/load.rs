@@ -349,7 +349,13 @@ pub(crate) fn confirmed<S: Store>(
     let terms = tac_terms(record);
     let key = key_of(&issuer, &record.asn, record.key_version, record.algorithm);
     let check = TacCheck { key, terms: &terms, tac: &record.tac };
-    let right = desk.keys.verify_tacs(&[check]) == [TacVerdict::Valid];
+    let verdict = desk.keys.verify_tacs(&[check]).first().copied().unwrap_or(TacVerdict::NoKey);
+    if verdict == TacVerdict::NoKey {
+        // Nobody can say today what it is worth, and refused it would be lost: it is brought again.
+        tracing::warn!(card = %record.asn, version = record.key_version.0, "a load's proof cannot be checked: the issuer's keys are away");
+        return Ok((ResponseCode::ISSUER_OUT, newest));
+    }
+    let right = verdict == TacVerdict::Valid;
     let valid = right && proves_with(&card, record.key_version);
     let of = Candidates::of(working, load)?.with_named(named);
     let place = working.sam(record.terminal)?.and_then(|sam| sam.at(record.moment));
@@ -385,27 +391,36 @@ pub(crate) fn confirmed<S: Store>(
     Ok((ResponseCode::APPROVED, Some((proved.seq(), proved.amount))))
 }
 
-/// A person's word on the open load of a card: it was not credited with any. Not if the card itself has shown that it was.
+/// A person's word on the open loads of a card: it was not credited with any. Not if the card itself has shown that it was, and not if `newest` is no longer
+/// the newest of them: MAC2 of that one may be on its way. Whether it was not so already.
 pub(crate) fn release<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
     card: &mut Card,
-    counter: OnlineCounter,
-) -> Result<Result<(), AdminRefusal>, StoreFault> {
-    let of = match of_counter(working, card, counter)? {
-        Some(of) if card.open_load == Some(counter) => of,
-        _ => return Ok(Err(AdminRefusal::NoLoad)),
-    };
+    (counter, newest): (OnlineCounter, TransactionSeq),
+) -> Result<Result<bool, AdminRefusal>, StoreFault> {
+    let Some(of) = of_counter(working, card, counter)? else { return Ok(Err(AdminRefusal::NoLoad)) };
+    let is_newest = of.load.transaction == newest;
+    if of.load.state == LoadState::Released {
+        return Ok(if is_newest { Ok(false) } else { Err(AdminRefusal::NoLoad) });
+    }
+    if card.open_load != Some(counter) {
+        return Ok(Err(AdminRefusal::NoLoad));
+    }
     if card.next_online > counter {
         return Ok(Err(AdminRefusal::LoadCredited));
+    }
+    if !is_newest {
+        return Ok(Err(AdminRefusal::LoadJoined));
     }
     let hold = decided::release(working, desk, None, card, &of)?;
     let about = Some((card.id.issuer, card.id.asn));
     alert(working, desk, AlertKind::LoadReleased, about, None, Some(hold));
-    Ok(Ok(()))
+    Ok(Ok(true))
 }
 
-/// A person's word on a load that no TAC has decided: this consent is the one that the card was credited with.
+/// A person's word on a load that no TAC has decided: this consent is the one that the card was credited with. Not before the card has shown that it was
+/// credited at all: where it was not, it would stay at this counter, and could never load again.
 pub(crate) fn credit<S: Store>(
     working: &mut Working<'_, S>,
     desk: &Desk<'_>,
@@ -417,6 +432,9 @@ pub(crate) fn credit<S: Store>(
     let Some(named) = of.all().iter().find(|it| it.seq() == transaction) else {
         return Ok(Err(AdminRefusal::NoLoad));
     };
+    if card.next_online <= counter {
+        return Ok(Err(AdminRefusal::LoadNotShown));
+    }
     let by_person = (named, LoadState::Presumed);
     if named.is_undecided() {
         decided::post(working, desk, None, card, &of, by_person)?;

@@ -197,6 +197,14 @@ impl<'s, S: Store> Working<'s, S> {
         Ok(items.into_values().collect())
     }
 
+    /// The offline records that this working set changes, in no order.
+    pub fn staged_records(&self) -> impl Iterator<Item = &OfflineRecord> {
+        self.staged.values().filter_map(|record| match record {
+            Record::Record(record) => Some(record.as_ref()),
+            _ => None,
+        })
+    }
+
     /// The transactions of a batch as they stand, those of this working set included, ascending.
     ///
     /// # Errors

@@ -14,10 +14,6 @@ fn float<S: Store>(world: &mut World<S>) -> (i128, u64) {
     (report.float[0].posted, report.float[0].pending)
 }
 
-fn release(card: &TestCard, counter: u16) -> AdminRequest {
-    AdminRequest::ReleaseLoad { issuer: ISSUER, asn: card.asn, counter: OnlineCounter(counter) }
-}
-
 fn credit(card: &TestCard, counter: u16, of: &HostAnswer) -> AdminRequest {
     let (counter, transaction) = (OnlineCounter(counter), transaction_of(of.reference.unwrap()).unwrap());
     AdminRequest::CreditLoad { issuer: ISSUER, asn: card.asn, counter, transaction }
@@ -268,6 +264,8 @@ pub(super) fn a_proof_is_stronger_than_what_the_counter_or_a_person_concluded<S:
     let large = card.request(400, SAM_2);
     let large = by_cash(&mut world, t2(), large);
     let receipt = card.credit(100, SAM_1, small.moment);
+    let next = world.load(&mut card, 10);
+    assert_eq!(world.host(next).code, code("91"));
     assert_eq!(world.admin(credit(&card, 0, &large)), AdminAnswer::Done);
     assert_eq!((world.available(), world.payable(cafe())), (9_695, -400));
     assert_eq!(world.card_report(&card).loaded, 400);
@@ -276,7 +274,7 @@ pub(super) fn a_proof_is_stronger_than_what_the_counter_or_a_person_concluded<S:
         assert_eq!((world.available(), world.payable(cafe())), (9_595, 0));
         assert_eq!((world.card_report(&card).loaded, float(&mut world)), (100, (405, 0)));
     }
-    assert_eq!(world.alerts(), [AlertKind::LateLoad, AlertKind::LoadCredited]);
+    assert_eq!(world.alerts(), [AlertKind::LateLoad, AlertKind::LoadCredited, AlertKind::LoadContested]);
     // From now on it is proved: a second proof on this counter would be another card's.
     let clone = TestCard { online: 0, balance: 0, ..card.clone() }.credit(400, SAM_2, large.moment);
     assert_eq!(world.confirm(clone).code, code("63"));
@@ -293,8 +291,8 @@ pub(super) fn a_person_releases_all_candidates_or_says_which_was_credited<S: Sto
     let at_cafe = card.request(400, SAM_2);
     by_cash(&mut world, t2(), at_cafe);
     assert_eq!(world.admin(credit(&card, 1, &first)), AdminAnswer::Refused(AdminRefusal::NoLoad));
-    assert_eq!(world.admin(release(&card, 0)), AdminAnswer::Done);
-    assert_eq!(world.admin(release(&card, 0)), AdminAnswer::Refused(AdminRefusal::NoLoad));
+    assert_eq!(world.release(&card, 0), AdminAnswer::Done);
+    assert_eq!(world.release(&card, 0), AdminAnswer::Refused(AdminRefusal::NoLoad));
     assert_eq!((world.available(), world.open_loads()), (10_000, Tally::default()));
     assert_eq!(states(&mut world, &card, 0), [TransactionState::Reversed; 2]);
     let again = world.load(&mut card, 200);
@@ -313,7 +311,7 @@ pub(super) fn a_person_releases_all_candidates_or_says_which_was_credited<S: Sto
     card.credit(100, SAM_1, small.moment);
     let next = world.load(&mut card, 10);
     assert_eq!(world.host(next).code, code("91"));
-    assert_eq!(world.admin(release(&card, 0)), AdminAnswer::Refused(AdminRefusal::LoadCredited));
+    assert_eq!(world.release(&card, 0), AdminAnswer::Refused(AdminRefusal::LoadCredited));
     assert_eq!(world.available(), 7_000);
     assert_eq!(world.admin(credit(&card, 0, &small)), AdminAnswer::Done);
     assert_eq!(world.admin(credit(&card, 0, &large)), AdminAnswer::Refused(AdminRefusal::NoLoad));
@@ -327,7 +325,7 @@ pub(super) fn a_person_releases_all_candidates_or_says_which_was_credited<S: Sto
     let small = world.load(&mut card, 100);
     world.host(small);
     card.credit(2_000, SAM_1, large.moment);
-    assert_eq!(world.admin(release(&card, 0)), AdminAnswer::Done);
+    assert_eq!(world.release(&card, 0), AdminAnswer::Done);
     let spent = card.pay(2_000, SAM_1, 1);
     assert_eq!(world.upload(&[spent]), ["00"]);
     for _ in 0..2 {
@@ -350,7 +348,7 @@ pub(super) fn a_request_that_was_kept_back_until_a_release_gives_no_load_away<S:
         let consent = world.host(real);
         // Credited, and the proof withheld: a person sees a load without end.
         let receipt = card.credit(20_000, SAM_1, consent.moment);
-        assert_eq!(world.admin(release(&card, 0)), AdminAnswer::Done);
+        assert_eq!(world.release(&card, 0), AdminAnswer::Done);
         assert_eq!(world.host(kept).code, code("00"));
         let free = world.available();
         if !balance_tells {
@@ -363,7 +361,7 @@ pub(super) fn a_request_that_was_kept_back_until_a_release_gives_no_load_away<S:
             assert_eq!(world.host(next).code, code("91"));
         }
         assert_eq!((world.available(), world.card_report(&card).loaded), (free, 0));
-        assert_eq!(world.admin(release(&card, 0)), AdminAnswer::Refused(AdminRefusal::LoadCredited));
+        assert_eq!(world.release(&card, 0), AdminAnswer::Refused(AdminRefusal::LoadCredited));
         // A person says which, or its proof does.
         if balance_tells {
             assert_eq!(world.upload(&[receipt]), ["00"]);
@@ -390,7 +388,7 @@ pub(super) fn after_a_release_that_was_right_the_card_loads_as_before<S: Store>(
         let mut card = world.card(n);
         world.loaded(&mut card, 50);
         assert_eq!(ask(world, &mut card, 1_000).code, code("00"));
-        assert_eq!(world.admin(release(&card, 1)), AdminAnswer::Done);
+        assert_eq!(world.release(&card, 1), AdminAnswer::Done);
         let spent = card.pay(50, SAM_1, n.into());
         assert_eq!(world.upload(&[spent]), ["00"]);
         card
@@ -429,7 +427,7 @@ pub(super) fn whatever_was_asked_for_at_a_counter_can_still_be_proved<S: Store>(
             let message = world.load(&mut card, 7);
             consents.push(world.host(message));
         }
-        assert_eq!(world.admin(release(&card, 0)), AdminAnswer::Done);
+        assert_eq!(world.release(&card, 0), AdminAnswer::Done);
     }
     assert!(consents.iter().all(|consent| consent.code == code("00")));
     // One more, and the first would be out of sight.
@@ -526,7 +524,7 @@ pub(super) fn a_card_that_asks_without_end_is_a_matter_for_a_person<S: Store>(st
     // The oldest of them can still be proved, and a person can release them.
     let mut twin = card.clone();
     let receipt = twin.credit(1, SAM_1, consents[0].moment);
-    assert_eq!(world.admin(release(&card, 0)), AdminAnswer::Done);
+    assert_eq!(world.release(&card, 0), AdminAnswer::Done);
     assert_eq!(world.available(), 10_000);
     let more = world.load(&mut card, 5_000);
     assert_eq!(world.host(more).code, code("00"));

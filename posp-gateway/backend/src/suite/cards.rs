@@ -74,9 +74,7 @@ pub(super) fn a_load_confirmed_after_its_release_is_paid_by_the_payer_or_the_iss
         let mut card = world.card(n);
         let message = world.load(&mut card, 3_000);
         let answer = world.host(message);
-        let counter = OnlineCounter(0);
-        let release = AdminRequest::ReleaseLoad { issuer: ISSUER, asn: card.asn, counter };
-        assert_eq!(world.admin(release), AdminAnswer::Done);
+        assert_eq!(world.release(&card, 0), AdminAnswer::Done);
         if spent > 0 {
             let buy = HostBody::Purchase { payer: PAYER, amount: cny(spent) };
             assert_eq!(world.send(buy).code, code("00"));
@@ -97,8 +95,7 @@ pub(super) fn a_released_load_is_booked_when_the_cards_counter_shows_its_credit<
         let mut card = world.card(n);
         let message = world.load(&mut card, 3_000);
         let answer = world.host(message);
-        let release = AdminRequest::ReleaseLoad { issuer: ISSUER, asn: card.asn, counter: OnlineCounter(0) };
-        assert_eq!(world.admin(release), AdminAnswer::Done);
+        assert_eq!(world.release(&card, 0), AdminAnswer::Done);
         if spent > 0 {
             let buy = HostBody::Purchase { payer: PAYER, amount: cny(spent) };
             assert_eq!(world.send(buy).code, code("00"));

@@ -304,10 +304,8 @@ pub(super) fn a_debit_is_not_called_unconsumed_while_a_released_load_may_explain
     let one = card.pay_at(100, SAM_1, 1, at(0));
     let (kept, real) = (world.load(&mut card, 1), world.load(&mut card, 500));
     let consent = world.host(real);
-    let counter = OnlineCounter(1);
     let receipt = card.credit(500, SAM_1, consent.moment);
-    let release = AdminRequest::ReleaseLoad { issuer: ISSUER, asn: card.asn, counter };
-    assert_eq!(world.admin(release), AdminAnswer::Done);
+    assert_eq!(world.release(&card, 1), AdminAnswer::Done);
     assert_eq!(world.host(kept).code, code("00"));
     // It was torn after the released load, which nobody has proved: its balance is that load's, not the one of the request that was kept back.
     let (two, three) = (card.pay_at(50, SAM_2, 1, at(1)), card.pay_at(10, SAM_1, 2, at(2)));

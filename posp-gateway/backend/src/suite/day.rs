@@ -252,8 +252,7 @@ pub(super) fn a_load_that_is_proved_after_all_counts_in_its_batch_again<S: Store
     assert_eq!(world.open_loads(), Tally { minor: 500, count: 1 });
     let released = world.load(&mut two, 300);
     let consent = world.host(released.clone());
-    let release = AdminRequest::ReleaseLoad { issuer: ISSUER, asn: two.asn, counter: OnlineCounter(0) };
-    assert_eq!(world.admin(release), AdminAnswer::Done);
+    assert_eq!(world.release(&two, 0), AdminAnswer::Done);
     assert_eq!(world.open_loads(), Tally { minor: 500, count: 1 });
     let credit = two.credit(300, SAM_1, consent.moment);
     assert_eq!(world.confirm(credit).code, code("00"));

@@ -71,6 +71,11 @@ macro_rules! every_test {
             key_versions::a_card_that_nobody_registered_has_the_keys_of_its_first_record
             key_versions::a_wrongly_registered_cards_debit_is_held_whatever_was_said_under_its_number_before
             key_versions::a_record_that_nobody_proved_says_no_cards_version
+            persons::a_release_frees_what_the_person_has_seen_and_nothing_that_came_after
+            persons::a_person_says_that_a_card_was_credited_only_when_the_card_has_shown_it
+            persons::a_loads_proof_that_nobody_can_check_today_is_asked_for_again
+            persons::sales_from_before_their_sam_was_registered_are_paid_when_its_beginning_is_put_right
+            persons::a_record_that_comes_with_the_correction_of_its_cards_keys_is_booked
             chain::a_proof_after_policy_has_paid_another_is_paid_and_the_issuer_bears_the_excess
             chain::the_proof_of_a_debit_that_policy_paid_pays_nothing_more_and_counts_in_its_batch
             chain::uncertain_debits_in_a_row_are_decided_together_and_what_is_not_shown_stays_open

@@ -108,9 +108,7 @@ pub(super) fn a_load_counts_for_its_payer_until_its_money_is_free_again<S: Store
     assert_eq!(answer.code, code("00"));
     assert_eq!(world.send(buy(101)).code, code("61"));
     // Released by a person, spent elsewhere, and then the card had it all the same: 1,300 of 1,000 are used.
-    let counter = OnlineCounter(1);
-    let release = AdminRequest::ReleaseLoad { issuer: ISSUER, asn: card.asn, counter };
-    assert_eq!(world.admin(release), AdminAnswer::Done);
+    assert_eq!(world.release(&card, 1), AdminAnswer::Done);
     assert_eq!(world.send(buy(400)).code, code("00"));
     let credit = card.credit(300, SAM_1, answer.moment);
     assert_eq!(world.confirm(credit).code, code("00"));

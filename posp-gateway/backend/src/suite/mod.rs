@@ -12,6 +12,7 @@ mod gateways;
 mod key_versions;
 mod limits;
 mod orders;
+mod persons;
 mod preauthorisation;
 mod privacy;
 mod refunds;

@@ -209,8 +209,7 @@ impl Day {
             Act::Upload => self.upload(),
             Act::Release { card } => {
                 let Some(counter) = self.world.card_report(&self.cards[card]).open_counter else { return };
-                let asn = self.cards[card].asn;
-                let answer = self.world.admin(AdminRequest::ReleaseLoad { issuer: ISSUER, asn, counter });
+                let answer = self.world.release(&self.cards[card], counter.0);
                 self.decided |= answer == AdminAnswer::Done;
             }
             Act::Credit { card, which } => {
@@ -281,9 +280,7 @@ impl Day {
         for card in 0..CARDS {
             if let Some(counter) = self.world.card_report(&self.cards[card]).open_counter {
                 assert_eq!(counter.0, self.cards[card].online);
-                let asn = self.cards[card].asn;
-                let release = AdminRequest::ReleaseLoad { issuer: ISSUER, asn, counter };
-                assert_eq!(self.world.admin(release), AdminAnswer::Done);
+                assert_eq!(self.world.release(&self.cards[card], counter.0), AdminAnswer::Done);
             }
         }
         let report = self.world.audit();

@@ -1,6 +1,7 @@
 //! A shop with two terminals, an issuer, and cards that keep their own counters and balances.
 
 use crate::Engine;
+use crate::accounts::TransactionSeq;
 use crate::accounts::chart::{Book, FundingKind, FundingNumber};
 use crate::api::*;
 use crate::report::{AuditReport, Statement};
@@ -136,6 +137,12 @@ impl<S: Store> World<S> {
         World { engine, keys, suite, ms, trace, batch }
     }
 
+    /// The same books, with another key module.
+    pub(super) fn with_keys(self, module: Arc<dyn KeyModule>) -> Self {
+        let Self { engine, keys, suite, ms, trace, batch } = self;
+        World { engine: Engine::new(engine.into_store(), module), keys, suite, ms, trace, batch }
+    }
+
     pub(super) fn now(&self) -> Now {
         Now { mono: Mono(0), wall: Wall(self.ms), utc_offset_min: 480 }
     }
@@ -249,6 +256,12 @@ impl<S: Store> World<S> {
             Report::Card(card) => card,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// A person releases what a card was consented to at a counter, the newest of it as the card's report says.
+    pub(super) fn release(&mut self, card: &TestCard, counter: u16) -> AdminAnswer {
+        let newest = self.card_report(card).open_newest.unwrap_or(TransactionSeq(0));
+        self.admin(release(card, counter, newest))
     }
 
     /// Issues a card.
@@ -396,5 +409,15 @@ impl TestCard {
         let counter = CardCounter::Offline(OfflineCounter(self.offline));
         self.offline += 1;
         self.record(TransactionType::Purchase, counter, amount, (sam, seq), moment)
+    }
+}
+
+/// A person's word that a card was credited with none of the loads at a counter, `newest` included.
+pub(super) fn release(card: &TestCard, counter: u16, newest: TransactionSeq) -> AdminRequest {
+    AdminRequest::ReleaseLoad {
+        issuer: ISSUER,
+        asn: card.asn,
+        counter: OnlineCounter(counter),
+        transaction: newest,
     }
 }

@@ -86,10 +86,11 @@ help-posp-gateway-card-deny-lift = Take it off the list
 help-posp-gateway-card-release = Free the money that is held for a load whose card never came back
     .examples =
         posp-gateway report card 62170000001234567890 --issuer 5441504C494E4500
-        posp-gateway card release 62170000001234567890 --issuer 5441504C494E4500 --counter 7
+        posp-gateway card release 62170000001234567890 --issuer 5441504C494E4500 --counter 7 --reference 000000000042
 help-posp-gateway-card-release-asn = Serial number, 20 hexadecimal digits
 help-posp-gateway-card-release-issuer = Issuer, 16 hexadecimal digits
 help-posp-gateway-card-release-counter = Online counter of the load, as “report card” shows it
+help-posp-gateway-card-release-reference = Retrieval reference of the newest load there, as “report card” shows it: one that came after it is not released
 help-posp-gateway-card-credit = Say which of several loads a card was credited with, when no proof of it will come
     .examples =
         posp-gateway report transaction --load --issuer 5441504C494E4500 --card 62170000001234567890 --counter 7
@@ -232,7 +233,7 @@ gateway-totals = { $name }: host { $host }, terminal { $terminal } (minor units 
 gateway-difference = differs: { $key }: host { $host }, terminal { $terminal }
 gateway-absent = none
 gateway-card = Card { $card }, { $state }: loaded { $loaded }, spent { $spent }, expected on it { $expected }, loads not confirmed { $open } (minor units); { $missing } records missing
-gateway-card-open-load = { $open } (minor units) are held for its load with online counter { $counter }, which is neither confirmed nor released.
+gateway-card-open-load = { $open } (minor units) are held for its load { $reference } with online counter { $counter }, which is neither confirmed nor released.
 gateway-card-open-amounts = It was asked for more than once: the card may have been credited with one of { $amounts } (minor units). Its proof decides, or a person (posp-gateway card credit).
 gateway-load-released = Released: { $amount } held for card { $card }, online counter { $counter }, is free again.
     If the card shows later that it was credited after all, that is booked: from the payer's account, or as the issuer's loss, with an alert.
@@ -339,6 +340,7 @@ help-posp-gateway-report-transaction-from = First day, YYYY-MM-DD (payer and acc
 help-posp-gateway-report-transaction-to = Last day, YYYY-MM-DD (payer and account)
 help-posp-gateway-report-transaction-limit = Most transactions to list
 gateway-what-closed = closed account
+gateway-what-released = released load of
 gateway-what-limit = limits of
 gateway-suffices = Yes.
 gateway-suffices-not = No.

@@ -86,10 +86,11 @@ help-posp-gateway-card-deny-lift = 移出名单
 help-posp-gateway-card-release = 释放为充值冻结、而卡片一直未再出现的资金
     .examples =
         posp-gateway report card 62170000001234567890 --issuer 5441504C494E4500
-        posp-gateway card release 62170000001234567890 --issuer 5441504C494E4500 --counter 7
+        posp-gateway card release 62170000001234567890 --issuer 5441504C494E4500 --counter 7 --reference 000000000042
 help-posp-gateway-card-release-asn = 序列号，20 位十六进制
 help-posp-gateway-card-release-issuer = 发卡方，16 位十六进制
 help-posp-gateway-card-release-counter = 该笔充值的联机计数器，见 report card
+help-posp-gateway-card-release-reference = 该计数器上最新一笔充值的检索参考号，见 report card：其后到达的充值不会被释放
 help-posp-gateway-card-credit = 证明不会再到时，由人指定卡片实际入账的是哪一笔充值
     .examples =
         posp-gateway report transaction --load --issuer 5441504C494E4500 --card 62170000001234567890 --counter 7
@@ -232,7 +233,7 @@ gateway-totals = { $name }：主机 { $host }，终端 { $terminal }（最小货
 gateway-difference = 不符：{ $key }：主机 { $host }，终端 { $terminal }
 gateway-absent = 无
 gateway-card = 卡 { $card }，{ $state }：已充值 { $loaded }，已消费 { $spent }，卡上应有 { $expected }，未确认充值 { $open }（最小货币单位）；缺 { $missing } 条记录
-gateway-card-open-load = 为其充值（联机计数器 { $counter }）冻结了 { $open }（最小货币单位），既未确认也未释放。
+gateway-card-open-load = 为其充值 { $reference }（联机计数器 { $counter }）冻结了 { $open }（最小货币单位），既未确认也未释放。
 gateway-card-open-amounts = 该计数器上请求过多次充值：卡片可能入账了 { $amounts } 之一（最小货币单位）。由卡片的证明决定，或由人决定（posp-gateway card credit）。
 gateway-load-released = 已释放：为卡 { $card }（联机计数器 { $counter }）冻结的 { $amount } 恢复可用。
     若日后该卡表明其实已充值，则照常入账：由付款账户支付，不足则记为发卡方损失，并产生告警。
@@ -339,6 +340,7 @@ help-posp-gateway-report-transaction-from = 第一天，YYYY-MM-DD（付款人�
 help-posp-gateway-report-transaction-to = 最后一天，YYYY-MM-DD（付款人与账户）
 help-posp-gateway-report-transaction-limit = 最多列出多少笔
 gateway-what-closed = 已关闭账户
+gateway-what-released = 已释放的充值
 gateway-what-limit = 限额
 gateway-suffices = 足够。
 gateway-suffices-not = 不足。
