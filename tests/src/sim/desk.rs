@@ -221,6 +221,11 @@ pub fn after_load(world: &mut World, terminal: usize) {
 }
 
 fn start(world: &mut World, terminal: usize, name: &'static str, errand: Box<dyn Task>) {
+    if world.terminals[terminal].dying {
+        // Dead already, in the middle of a visit that has not noticed yet.
+        world.terminals[terminal].desk.ended_well = false;
+        return;
+    }
     world.tell(|| format!("{} begins: {name}.", till_name(terminal)));
     world.coverage.reached("errand begins", name);
     if !ready(world, terminal) {

@@ -16,6 +16,10 @@ pub fn soak(first: u64, long: Duration, mut told: impl FnMut(&str)) -> Report {
         let part = run(first.saturating_add(all.histories)..u64::MAX, enough);
         all.histories += part.histories;
         all.coverage.add(&part.coverage);
+        // Told at once: what is left of the hour is time to look at it.
+        for failing in &part.failing {
+            told(&format!("a failing seed: {failing}"));
+        }
         all.failing.extend(part.failing);
         let left = until.saturating_duration_since(Instant::now()).as_secs();
         told(&format!("{}, {left} s left", all.last_line()));
