@@ -9,6 +9,7 @@ help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 demo: tools ## the main job on a real PC/SC daemon: a day from load to settlement, with torn payments recovered
+	@echo "building the programs (minutes the first time) …"
 	@scripts/with-env cargo build --locked --quiet --workspace --bins
 	@scripts/with-env scripts/private-pcscd $(TARGET_DIR)/debug/demo
 

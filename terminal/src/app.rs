@@ -282,8 +282,7 @@ impl App<'_> {
         let texts = self.console.texts();
         let text = report::told_text(&told, &recovered, settings, texts);
         let result = report::told(&told, &recovered, settings, texts);
-        self.console.result(command, &result, &text)?;
-        Ok(told.exit())
+        Ok(self.console.outcome(command, &result, &text, told.exit()))
     }
 
     // --- looking back -------------------------------------------------------------------------------------------

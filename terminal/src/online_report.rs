@@ -162,6 +162,8 @@ pub struct SettleReport {
     pub sent: Vec<SentItem>,
     /// Loads whose card never came back, oldest first.
     pub loads_without_end: Vec<UnendedLoad>,
+    /// Payments that were interrupted and wait for their card: they are in no batch yet.
+    pub interrupted: usize,
     /// How the process ends.
     pub exit: u8,
     /// What to do, unless both counted the same.
@@ -347,7 +349,7 @@ fn counted(totals: &SettlementTotals, currency: Currency) -> Counted {
 pub fn settled(
     settlement: &Settlement,
     failure: Option<&Failure>,
-    (sent, loads_without_end): (Vec<SentItem>, Vec<UnendedLoad>),
+    (sent, loads_without_end, interrupted): (Vec<SentItem>, Vec<UnendedLoad>, usize),
     currency: Currency,
     texts: &Texts,
 ) -> SettleReport {
@@ -365,9 +367,21 @@ pub fn settled(
         differences_total: settlement.differences.as_ref().map_or(0, |differences| differences.total),
         sent,
         loads_without_end,
+        interrupted,
         exit: failure.map_or(Exit::Success, |failure| failure.code().exit()).number(),
         reason: failure.map(|failure| reason(failure, texts)),
     }
+}
+
+/// What a settlement left out, for a person: totals that agree say nothing about it.
+#[must_use]
+pub fn left_out_text(report: &SettleReport, texts: &Texts) -> String {
+    let held = report.sent.iter().filter(|item| item.kind == "payment" && item.attention).count();
+    let lines = [("settled-held", held), ("settled-interrupted", report.interrupted)];
+    let lines = lines.into_iter().filter(|(_, count)| *count > 0);
+    lines
+        .map(|(message, count)| format!("{}\n", texts.say_with(message, &Args::new().with("count", count))))
+        .collect()
 }
 
 /// A settlement for a person: both sides' totals.

@@ -61,6 +61,17 @@ fn the_command_gets_its_input_and_gives_its_exit_code() {
 }
 
 #[test]
+fn what_runs_inside_can_be_interrupted() {
+    for mode in MODES {
+        let output = run(mode, &["sh", "-c", "grep SigIgn /proc/self/status"]);
+        let mask =
+            text(&output).split_whitespace().last().and_then(|mask| u64::from_str_radix(mask, 16).ok());
+        let (sigint, sigquit) = (1 << 1, 1 << 2);
+        assert_eq!(mask.map(|mask| mask & (sigint | sigquit)), Some(0), "{output:?}");
+    }
+}
+
+#[test]
 fn what_the_command_left_running_ends_with_it() {
     // In a namespace only: elsewhere nobody can know what the command started.
     let marker = marker("left");

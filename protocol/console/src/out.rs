@@ -4,7 +4,7 @@
 //! `{"tapline":1,"command":…,"ok":false,"error":{"code","name","party","exit","what","next","detail"}}`. Results go to
 //! standard output, what happens on the way (prompts, progress, failures for people) to standard error.
 
-use crate::code::Exit;
+use crate::code::{self, Exit};
 use crate::failure::Failure;
 use crate::text::{Args, Texts};
 use serde::Serialize;
@@ -78,25 +78,33 @@ impl Console {
     /// Prints a command's result: `human` for a person, `result` in the envelope for a script.
     ///
     /// # Errors
-    /// Standard output cannot be written (a closed pipe).
-    pub fn result<T: Serialize>(&mut self, command: &str, result: &T, human: &str) -> io::Result<()> {
-        if self.json {
-            let answer = Answer { tapline: ENVELOPE, command, ok: true, result };
-            serde_json::to_writer(&mut self.out, &answer)?;
-            writeln!(self.out)?;
-        } else {
-            writeln!(self.out, "{}", human.trim_end())?;
+    /// Standard output cannot be written (a closed pipe, a full disk). What the command did stands, and the failure says so.
+    pub fn result<T: Serialize>(&mut self, command: &str, result: &T, human: &str) -> Result<(), Failure> {
+        let answer = Answer { tapline: ENVELOPE, command, ok: true, result };
+        let line = if self.json { serde_json::to_string(&answer) } else { Ok(human.trim_end().to_owned()) };
+        let written = line.map_err(io::Error::from).and_then(|line| {
+            writeln!(self.out, "{line}")?;
+            self.out.flush()
+        });
+        written.map_err(unread)
+    }
+
+    /// Prints the result of what cannot be undone or repeated. The exit code then says what happened, whether anybody can read the words or not: who takes
+    /// a payment for a failed one because of a full disk takes it twice.
+    pub fn outcome<T: Serialize>(&mut self, command: &str, result: &T, human: &str, exit: Exit) -> Exit {
+        if let Err(lost) = self.result(command, result, human) {
+            self.failed(command, &lost);
         }
-        self.out.flush()
+        exit
     }
 
     /// Prints text as it is, for a file or another program: a default configuration, a shell's completions.
     ///
     /// # Errors
     /// Standard output cannot be written.
-    pub fn print(&mut self, text: &str) -> io::Result<()> {
-        self.out.write_all(text.as_bytes())?;
-        self.out.flush()
+    pub fn print(&mut self, text: &str) -> Result<(), Failure> {
+        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        written.map_err(unread)
     }
 
     /// Says something on the way (a prompt, a step) on standard error; scripts are spared.
@@ -153,10 +161,14 @@ impl Console {
     }
 }
 
+/// Nobody can read what a command said.
+fn unread(error: io::Error) -> Failure {
+    Failure::new(code::OUTPUT_LOST).with("reason", error)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::code;
     use crate::text::Language;
     use std::sync::{Arc, Mutex};
 
@@ -209,6 +221,27 @@ mod tests {
         let said = err.text();
         assert!(said.starts_with("TL-1001  ") && said.contains("till.toml") && said.contains('→'), "{said}");
         assert_eq!(out.text(), "");
+    }
+
+    #[test]
+    fn what_nobody_can_read_is_told_apart_from_what_was_not_done() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        for json in [false, true] {
+            let err = Sink::default();
+            let texts = Texts::new(Language::ENGLISH);
+            let mut console = Console::to(texts, json, Box::new(Full), Box::new(err.clone()));
+            assert_eq!(console.result("report", &1, "1").unwrap_err().code(), code::OUTPUT_LOST);
+            assert_eq!(console.outcome("sale", &1, "paid", Exit::Success), Exit::Success);
+            assert_eq!(err.text().contains("TL-1008"), !json, "{}", err.text());
+        }
     }
 
     #[test]

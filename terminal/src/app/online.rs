@@ -177,8 +177,7 @@ impl App<'_> {
         }
         let exit = told.map_or_else(|(failure, _)| failure.code().exit(), |_| Exit::Success);
         let result = report::topup(told, report::sent(sent, journal), settings, texts);
-        self.console.result("topup", &result, &text)?;
-        Ok(exit)
+        Ok(self.console.outcome("topup", &result, &text, exit))
     }
 
     // --- upload and settle --------------------------------------------------------------------------------------
@@ -248,7 +247,7 @@ impl App<'_> {
                 return Err(refused(refusal, &journal, &gateway).into());
             }
         };
-        let waiting = journal.outbox().waiting().records;
+        let flow::outbox::Waiting { records: waiting, open: interrupted, .. } = journal.outbox().waiting();
         let failure = match settlement.closing {
             host::Closing::Differing => {
                 Some(Failure::new(code::SETTLEMENT_DIFFERS).with("batch", settlement.batch))
@@ -263,15 +262,17 @@ impl App<'_> {
             tracing::error!(%fault, "loads without end could not be read");
             Vec::new()
         });
-        let sent = (report::sent(&drained, &journal), unended::report(&waiting, &settings, texts));
+        let sent =
+            (report::sent(&drained, &journal), unended::report(&waiting, &settings, texts), interrupted);
         let result = report::settled(&settlement, failure.as_ref(), sent, currency, texts);
         text.push_str(&report::settled_text(&settlement, currency, texts));
+        text.push_str(&report::left_out_text(&result, texts));
         text.push_str(&unended::text(&waiting, texts));
         if let Some(failure) = &failure {
             text.push_str(&report::reason_text(failure, texts));
         }
-        self.console.result("settle", &result, &text)?;
-        Ok(failure.map_or(Exit::Success, |failure| failure.code().exit()))
+        let exit = failure.map_or(Exit::Success, |failure| failure.code().exit());
+        Ok(self.console.outcome("settle", &result, &text, exit))
     }
 
     // --- doctor -------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ use protocol::time::Wall;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,10 +54,11 @@ impl Store {
     /// # Errors
     /// There is another file in its place, or the disk refuses.
     pub(super) fn create(path: &Path) -> Result<Self, StoreFault> {
-        let db = Connection::open_with_flags(
-            path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-        )?;
+        // For its owner's eyes: who was here when, with which card, is nobody else's business. What SQLite puts beside it gets the same mode.
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        drop(file.map_err(|error| StoreFault::from_io(&error))?);
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         db.busy_timeout(Duration::ZERO)?;
         let tables: i64 = pragma_free(&db, "SELECT count(*) FROM sqlite_schema")?;
         if tables == 0 && number(&db, "application_id")? == 0 {

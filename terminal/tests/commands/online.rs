@@ -3,6 +3,7 @@
 
 use crate::fakes::{Purse, Sam, SamManner, Tear};
 use crate::gateway::{Gateway, Held, Lose};
+use crate::payments::interrupted;
 use crate::provisioning::provisioned;
 use crate::till::{Said, Till, devices, no_readers};
 use console::Exit;
@@ -443,4 +444,14 @@ fn a_payment_that_waits_for_its_card_is_uploaded_only_when_asked_for_and_again_o
     assert_eq!(again["result"]["sent"].as_array().unwrap().len(), 1, "{again}");
     assert_eq!((uploaded(&gateway), gateway.paid()), (vec![RecordState::Done], 1250));
     settles(&till, &gateway, &purse, 10_000);
+}
+
+#[test]
+fn a_settlement_says_which_payments_are_in_no_batch_yet() {
+    let (till, gateway, purse) = (till(), Gateway::new(), Purse::new(10_000));
+    interrupted(&till, &purse, Tear::AfterDebit);
+    let settled = desk(&till, &gateway, &["settle"]);
+    assert!(settled.out.contains("1 interrupted payment"), "{}{}", settled.out, settled.err);
+    let settled = desk(&till, &gateway, &["--json", "settle"]).json();
+    assert_eq!(settled["result"]["interrupted"], 1, "{settled}");
 }

@@ -7,6 +7,21 @@ use hardware::{Atr, MemoryReader};
 use terminal::devices::Devices;
 
 #[test]
+fn a_sale_whose_receipt_nobody_can_read_ends_as_what_it_is() {
+    let (mut till, purse) = (Till::new(), Purse::new(10_000));
+    till.full_output = true;
+    let paid = till.tap(&["sale", "12.50"], &purse, SamManner::Good);
+    assert_eq!((paid.exit, purse.state().balance), (Exit::Success, 8_750), "{}", paid.err);
+    assert!(paid.err.contains("TL-1008") && paid.err.contains("Do not repeat"), "{}", paid.err);
+    let declined = till.tap(&["sale", "400"], &purse, SamManner::Good);
+    assert_eq!((declined.exit, purse.state().balance), (Exit::Declined, 8_750), "{}", declined.err);
+    let read = till.run(&["history"], no_readers());
+    assert_eq!(read.exit, Exit::Storage, "{}", read.err);
+    till.full_output = false;
+    assert_eq!(till.history()["payments"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn a_sale_takes_the_amount_once_books_it_and_prints_a_receipt() {
     let (till, purse) = (Till::new(), Purse::new(10_000));
     let said = till.tap(&["sale", "12.50"], &purse, SamManner::Good);
@@ -130,7 +145,7 @@ fn a_card_that_refuses_the_sams_proof_blames_the_sam_until_the_sam_has_proved_it
 }
 
 /// The card is torn away and stays away: the payment ends as uncertain, in the words of "same card again".
-fn interrupted(till: &Till, purse: &Purse, tear: Tear) {
+pub(crate) fn interrupted(till: &Till, purse: &Purse, tear: Tear) {
     purse.state().tear = Some(tear);
     let (card, sam) = (purse.clone(), Sam::new(SamManner::Good));
     // The cashier cancels once the card is away.

@@ -74,6 +74,8 @@ pub(crate) struct Till {
     folder: tempfile::TempDir,
     pub(crate) wall: Wall,
     pub(crate) environment: HashMap<String, String>,
+    /// Standard output is a full disk.
+    pub(crate) full_output: bool,
 }
 
 fn atr() -> Atr {
@@ -99,7 +101,12 @@ impl Till {
 
     /// A folder without anything in it.
     pub(crate) fn bare() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), wall: WALL, environment: HashMap::new() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            wall: WALL,
+            environment: HashMap::new(),
+            full_output: false,
+        }
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -124,12 +131,17 @@ impl Till {
     /// Runs with a gateway to connect to.
     pub(crate) fn dial(&self, args: &[&str], open: Opening, dial: Dialling) -> Said {
         let (out, err) = (Sink::default(), Sink::default());
+        let written: Box<dyn io::Write + Send> = if self.full_output {
+            Box::new(fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
+        } else {
+            Box::new(out.clone())
+        };
         let config = self.config();
         let head = ["terminal", "--config", config.to_str().unwrap()];
         let world = World {
             args: head.iter().chain(args).map(OsString::from).collect(),
             environment: self.environment.clone(),
-            out: Box::new(out.clone()),
+            out: written,
             err: Box::new(err.clone()),
             readers: Box::new(|| Ok(vec!["Test Reader 00 00".into(), "Test Reader 00 01".into()])),
             open: Box::new(move |_| open()),
