@@ -350,8 +350,8 @@ pub(crate) fn confirmed<S: Store>(
     let key = key_of(&issuer, &record.asn, record.key_version, record.algorithm);
     let check = TacCheck { key, terms: &terms, tac: &record.tac };
     let verdict = desk.keys.verify_tacs(&[check]).first().copied().unwrap_or(TacVerdict::NoKey);
-    if verdict == TacVerdict::NoKey {
-        // Nobody can say today what it is worth, and refused it would be lost: it is brought again.
+    if verdict == TacVerdict::NoKey && proves_with(&card, record.key_version) {
+        // Nobody can say today what it is worth, and refused it would be lost: it is brought again. Under another version it would prove nothing.
         tracing::warn!(card = %record.asn, version = record.key_version.0, "a load's proof cannot be checked: the issuer's keys are away");
         return Ok((ResponseCode::ISSUER_OUT, newest));
     }

@@ -6,6 +6,7 @@ use crate::api::*;
 use crate::store::Store;
 use keys::SoftKeys;
 use protocol::ids::*;
+use protocol::iso8583::f58::TransactionRecord;
 use protocol::purse::Moment;
 use std::sync::Arc;
 
@@ -76,6 +77,9 @@ pub(super) fn a_loads_proof_that_nobody_can_check_today_is_asked_for_again<S: St
     assert_eq!(world.confirm(receipt).code, code("91"));
     assert_eq!(world.upload(&[receipt]), ["91"]);
     assert_eq!((world.alerts(), world.available()), (vec![], 4_000));
+    // Keys that the card does not have would prove nothing, wherever they are.
+    let strange = TransactionRecord { key_version: KeyVersion(9), ..receipt };
+    assert_eq!(world.confirm(strange).code, code("63"));
     let mut world = world.with_keys(there);
     assert_eq!(world.upload(&[receipt]), ["00"]);
     assert_eq!((world.available(), world.card_report(&card).loaded), (9_990, 10));
