@@ -25,6 +25,8 @@ mod day;
 mod key_versions;
 #[path = "../../posp-gateway/backend/src/suite/limits.rs"]
 mod limits;
+#[path = "../../posp-gateway/backend/src/suite/persons.rs"]
+mod persons;
 #[path = "../../posp-gateway/backend/src/suite/preauthorisation.rs"]
 mod preauthorisation;
 #[path = "../../posp-gateway/backend/src/suite/privacy.rs"]
