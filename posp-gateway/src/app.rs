@@ -381,10 +381,11 @@ impl App<'_> {
         let clock = Clock::new(settings.gateway.zone.0.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let listen = settings.gateway.listen;
+        // Before the backend is handed over: a store has a runtime of its own, which must not end inside this one.
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind(listen))
+            .map_err(|error| Failure::new(code::GATEWAY_LISTEN).with("address", listen).caused_by(error))?;
         let server = runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind(listen).await.map_err(|error| {
-                Failure::new(code::GATEWAY_LISTEN).with("address", listen).caused_by(error)
-            })?;
             let shared: Arc<dyn KeyModule> = Arc::<SoftKeys>::clone(&keys);
             let limits = settings.limits.limits();
             Server::start(listener, backend, shared, clock.clone(), limits).map_err(anyhow::Error::from)

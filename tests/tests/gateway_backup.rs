@@ -204,6 +204,24 @@ fn a_ledger_is_backed_up_while_terminals_pay_and_comes_back_on_another_machine()
 }
 
 #[test]
+fn two_backups_into_one_file_at_once_do_not_mix() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = new_machine(root.path(), "first", root.path(), &[]);
+    acquirer(&folder);
+    // One is at it, and has written half of its copy; what another process left before that is of no use to anybody.
+    let copy = folder.join("ledger.tlb.part");
+    fs::write(&copy, b"half").unwrap();
+    let at_it = fs::OpenOptions::new().write(true).open(&copy).unwrap();
+    at_it.try_lock().unwrap();
+    assert_eq!(refused(&folder, &["backup", "ledger.tlb"]), "TL-2008");
+    assert_eq!(fs::read(&copy).unwrap(), b"half", "the other's file was not touched");
+    drop(at_it);
+    assert_eq!(operate(&folder, &["backup", "ledger.tlb"])["audit"]["clean"], true);
+    assert!(!copy.exists());
+    assert_eq!(refused(&folder, &["backup", "ledger.tlb"]), "TL-2014", "it exists");
+}
+
+#[test]
 fn rows_cut_off_with_all_their_traces_are_found_by_the_heads_that_were_exported() {
     let root = tempfile::tempdir().unwrap();
     let folder = new_machine(root.path(), "first", root.path(), &[]);

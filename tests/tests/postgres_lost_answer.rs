@@ -19,6 +19,7 @@ struct Way {
     port: u16,
     lose: Arc<AtomicBool>,
     spoil: Arc<AtomicBool>,
+    panic: Arc<AtomicBool>,
     /// A connection on which the server's answers are lost.
     deaf: Arc<Mutex<Option<TcpStream>>>,
 }
@@ -29,7 +30,14 @@ impl Way {
         let port = listener.local_addr().unwrap().port();
         let (lose, deaf) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
         let spoil = Arc::new(AtomicBool::new(false));
-        let way = Self { port, lose: Arc::clone(&lose), spoil: Arc::clone(&spoil), deaf: Arc::clone(&deaf) };
+        let panic = Arc::new(AtomicBool::new(false));
+        let way = Self {
+            port,
+            lose: Arc::clone(&lose),
+            spoil: Arc::clone(&spoil),
+            panic: Arc::clone(&panic),
+            deaf: Arc::clone(&deaf),
+        };
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
@@ -37,6 +45,8 @@ impl Way {
                 let (is_lost, lose, deaf) =
                     (Arc::new(AtomicBool::new(false)), Arc::clone(&lose), Arc::clone(&deaf));
                 let (lost, spoil) = (Arc::clone(&is_lost), Arc::clone(&spoil));
+                let (is_dying, panic) = (Arc::new(AtomicBool::new(false)), Arc::clone(&panic));
+                let (dying, mut last_word) = (Arc::clone(&is_dying), client.try_clone().unwrap());
                 std::thread::spawn(move || {
                     hand_on(&client, to_server, |bytes| {
                         let begins = bytes.windows(5).position(|word| word == b"BEGIN");
@@ -46,6 +56,9 @@ impl Way {
                             bytes[at..at + 5].copy_from_slice(b"BEGUN");
                         }
                         let commits = bytes.windows(6).any(|word| word == b"COMMIT");
+                        if commits && panic.swap(false, Ordering::SeqCst) {
+                            dying.store(true, Ordering::SeqCst);
+                        }
                         if commits && lose.swap(false, Ordering::SeqCst) {
                             lost.store(true, Ordering::SeqCst);
                             *deaf.lock().unwrap() = Some(client.try_clone().unwrap());
@@ -53,7 +66,16 @@ impl Way {
                         true
                     });
                 });
-                std::thread::spawn(move || hand_on(&server, to_client, |_| !is_lost.load(Ordering::SeqCst)));
+                std::thread::spawn(move || {
+                    hand_on(&server, to_client, |_| {
+                        let dies = is_dying.load(Ordering::SeqCst);
+                        if dies {
+                            let _ = last_word.write_all(&server_panic());
+                            let _ = last_word.shutdown(Shutdown::Both);
+                        }
+                        !dies && !is_lost.load(Ordering::SeqCst)
+                    });
+                });
             }
         });
         way
@@ -62,6 +84,11 @@ impl Way {
     /// The server's answer to the next commit, and all that follows it on that connection, gets lost.
     fn lose_next_commits_answer(&self) {
         self.lose.store(true, Ordering::SeqCst);
+    }
+
+    /// The next commit is made, and the server dies with an error of its log in answer to it.
+    fn panic_at_next_commit(&self) {
+        self.panic.store(true, Ordering::SeqCst);
     }
 
     /// The next transaction's beginning is refused.
@@ -73,6 +100,13 @@ impl Way {
     fn break_it(&self) {
         self.deaf.lock().unwrap().take().expect("a commit has passed").shutdown(Shutdown::Both).unwrap();
     }
+}
+
+/// What a server says whose disk is full below its write-ahead log, before it aborts (`ErrorResponse`, PostgreSQL 15, section 55.7).
+fn server_panic() -> Vec<u8> {
+    let fields = b"SPANIC\0VPANIC\0C53100\0Mcould not write to file \"pg_wal/xlogtemp.1\": No space left on device\0\0";
+    let length = u32::try_from(fields.len() + 4).unwrap();
+    [&b"E"[..], &length.to_be_bytes(), fields].concat()
 }
 
 fn hand_on(mut from: &TcpStream, mut to: TcpStream, mut passes: impl FnMut(&mut [u8]) -> bool) {
@@ -152,4 +186,25 @@ fn a_commit_whose_beginning_alone_fails_writes_nothing() {
     let answer = gateway.ask(&[cut]).unwrap().remove(0);
     assert!(answer.code.is_approved() && !answer.repeat);
     assert_eq!((other.held(1), other.audit().exceptions), (51, Vec::new()));
+}
+
+#[test]
+fn a_commit_that_the_server_keeps_although_it_panics_in_it_is_not_answered_as_undecided() {
+    let server = Server::start(&[]);
+    let database = server.database();
+    let mut other = Gateway::over(server.store(&database, 2)).with(1, 1);
+    let way = Way::to(server.port);
+    let url = format!("postgresql://{SERVICE}@127.0.0.1:{}/{database}", way.port);
+    let address = Address::parse(&url).unwrap().with_password(PASSWORD.as_bytes());
+    let options = Options { address, ..server.options(&database, 1) };
+    let mut gateway = Gateway::over(PostgresStore::open(options).unwrap());
+    let (warm, kept) = (gateway.purchase(1, 1, 1, 1), gateway.purchase(1, 2, 1, 50));
+    assert!(gateway.ask(&[warm]).unwrap()[0].code.is_approved());
+
+    way.panic_at_next_commit();
+    let answer = gateway.ask(std::slice::from_ref(&kept)).unwrap().remove(0);
+    assert!(answer.code.is_approved() && !answer.repeat, "{answer:?}");
+    let again = gateway.ask(&[kept]).unwrap().remove(0);
+    assert!(again.repeat && again.reference == answer.reference);
+    assert_eq!((other.held(1), other.audit().transactions), (51, 2));
 }

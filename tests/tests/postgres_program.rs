@@ -146,7 +146,10 @@ const COMMANDS: [(&str, &str); 34] = [
     ("card rekey 62170000000000000050 --issuer 5441504C00000156 --key-version 1", ""),
     ("card deny 62170000000000000050 --issuer 5441504C00000156", ""),
     ("card deny 62170000000000000050 --issuer 5441504C00000156 --lift", ""),
-    ("card release 62170000000000000050 --issuer 5441504C00000156 --counter 1", "TL-2008"),
+    (
+        "card release 62170000000000000050 --issuer 5441504C00000156 --counter 1 --reference 000000000001",
+        "TL-2008",
+    ),
     ("limit set --account bank:50 --payment 20.00", ""),
     ("limit set --merchant M00000000000050 --day-sum 2000.00", ""),
     ("limit list", ""),
@@ -205,6 +208,12 @@ fn every_command_works_on_postgresql_beside_a_running_gateway_and_alone() {
             );
         }
     };
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut serve = program.command();
+    serve.env("TAPLINE_GATEWAY__GATEWAY__LISTEN", taken.local_addr().unwrap().to_string()).arg("serve");
+    let said = tests::program::said(&serve.output().unwrap());
+    assert_eq!(said.code(), "TL-2007", "{}", said.text);
+    drop(taken);
     let gateway = program.serve();
     let mut till = TestTerminal::new(gateway.address, 1, tmks[0].clone());
     till.sign_in();

@@ -15,8 +15,9 @@ use protocol::time::Wall;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A backup that was made.
@@ -106,13 +107,38 @@ pub(super) fn back_up(context: &mut Context<'_>, to: &Path) -> Result<BackupSumm
         return Err(failure(to, &BackupError::Exists));
     }
     let copy = beside(to, ".part");
-    // Made here, for its owner's eyes only; what an earlier try left is of no use.
-    remove(&copy);
-    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&copy);
-    made.map_err(|error| failure(to, &error.into()))?;
+    // Ours until the end: whoever backs up into the same file meanwhile would put his half into ours, and both would call it whole.
+    let ours = alone(&copy, to)?;
     let done = copied(context, &copy, to);
     remove(&copy);
+    drop(ours);
     done
+}
+
+/// An empty file that is ours alone, for its owner's eyes only; what an earlier try left there is of no use.
+fn alone(copy: &Path, to: &Path) -> Result<fs::File, Failure> {
+    let failed = |error: io::Error| failure(to, &error.into());
+    let busy = || {
+        let refused = Failure::new(code::GATEWAY_REFUSED).with("what", "backup").with("name", to.display());
+        refused.with("reason", "another backup into this file is being made")
+    };
+    let ours = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(copy);
+    let ours = ours.map_err(failed)?;
+    match ours.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Err(busy()),
+        Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    // The one before us may have taken it away between our opening and our lock.
+    let (here, there) = (ours.metadata().map_err(failed)?, fs::metadata(copy).map_err(|_| busy())?);
+    if (here.dev(), here.ino()) != (there.dev(), there.ino()) {
+        return Err(busy());
+    }
+    for left in [beside(copy, "-wal"), beside(copy, "-shm")] {
+        let _ = fs::remove_file(left);
+    }
+    ours.set_len(0).map_err(failed)?;
+    Ok(ours)
 }
 
 fn copied(context: &mut Context<'_>, copy: &Path, to: &Path) -> Result<BackupSummary, Failure> {

@@ -8,7 +8,7 @@ use console::code::Code;
 use console::{Failure, code};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,6 +96,16 @@ fn away(path: &Path, error: io::Error) -> Failure {
     Failure::new(code::GATEWAY_CONTROL).with("path", path.display()).caused_by(error)
 }
 
+/// Why nobody can listen at `path`.
+fn not_ours(path: &Path, error: io::Error) -> Failure {
+    if error.kind() != io::ErrorKind::AddrInUse {
+        return away(path, error);
+    }
+    let refused =
+        Failure::new(code::GATEWAY_REFUSED).with("what", "data.control").with("name", path.display());
+    refused.with("reason", "another gateway answers there: give each its own")
+}
+
 fn exchange(mut stream: UnixStream, operation: &Operation) -> io::Result<Reply> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let request = Request { tapline: VERSION, operation: operation.clone() };
@@ -113,6 +123,9 @@ fn exchange(mut stream: UnixStream, operation: &Operation) -> io::Result<Reply> 
 /// Answers operations until it is dropped.
 pub struct Control {
     path: PathBuf,
+    listener: Arc<UnixListener>,
+    /// Device and number of the socket's file.
+    place: (u64, u64),
     stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -127,37 +140,49 @@ impl std::fmt::Debug for Control {
 pub type Handler = Arc<dyn Fn(&Operation) -> Result<Outcome, Failure> + Send + Sync>;
 
 impl Control {
-    /// Listens at `path`. A socket that is there is of a gateway that has died: the caller holds the store, so no other one runs.
+    /// Listens at `path`. A socket there at which nobody answers is of a gateway that has died.
     ///
     /// # Errors
-    /// The folder or the socket cannot be made.
+    /// The folder or the socket cannot be made, or another gateway answers there: what is meant for it must not reach us.
     pub fn listen(path: &Path, handler: Handler) -> Result<Self, Failure> {
-        let listener = bind(path).map_err(|error| away(path, error))?;
+        let bound = bind(path).and_then(|listener| Ok((Arc::new(listener), place(path)?)));
+        let (listener, place) = bound.map_err(|error| not_ours(path, error))?;
         let stopping = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&stopping);
-        let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
-            accept(&listener, &handler, &stop);
+        let thread = std::thread::Builder::new().name("control".into()).spawn({
+            let (listener, stop) = (Arc::clone(&listener), Arc::clone(&stopping));
+            move || accept(&listener, &handler, &stop)
         });
         let thread = thread.map_err(|error| away(path, error))?;
-        Ok(Self { path: path.to_path_buf(), stopping, thread: Some(thread) })
+        Ok(Self { path: path.to_path_buf(), listener, place, stopping, thread: Some(thread) })
     }
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
-        // A connection of our own wakes the listener.
-        let _ = UnixStream::connect(&self.path);
-        if let Some(thread) = self.thread.take() {
+        // Wakes it by itself: whatever has become of the path.
+        let woken = socket2::SockRef::from(&*self.listener).shutdown(std::net::Shutdown::Both);
+        if let Some(thread) = self.thread.take().filter(|_| woken.is_ok()) {
             let _ = thread.join();
         }
-        let _ = std::fs::remove_file(&self.path);
+        if place(&self.path).is_ok_and(|there| there == self.place) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+/// Which file this is.
+fn place(path: &Path) -> io::Result<(u64, u64)> {
+    let there = std::fs::symlink_metadata(path)?;
+    Ok((there.dev(), there.ino()))
 }
 
 fn bind(path: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
         std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder)?;
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another gateway answers there"));
     }
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -259,6 +284,27 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(ask(&path, &Operation::Settle { days: 1 }).unwrap().is_some());
+    }
+
+    #[test]
+    fn it_ends_whatever_has_become_of_its_path_and_leaves_anothers_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, path) = control(folder.path());
+        let handler: Handler = Arc::new(|_| Err(Failure::new(code::GATEWAY_UNKNOWN)));
+        let second = Control::listen(&path, handler).unwrap_err();
+        assert_eq!(second.code(), code::GATEWAY_REFUSED);
+        assert!(ask(&path, &Operation::Settle { days: 1 }).unwrap().is_some(), "the first one answers");
+        std::fs::remove_file(&path).unwrap();
+        let (others, _) = control(folder.path());
+        let (ended, end) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(first);
+            ended.send(()).unwrap();
+        });
+        end.recv_timeout(Duration::from_secs(20)).expect("it ends");
+        assert!(ask(&path, &Operation::Settle { days: 1 }).unwrap().is_some(), "the other one answers");
+        drop(others);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl PostgresStore {
     pub(super) fn taken_in(&mut self) -> Result<(), StoreFault> {
         let Some(newest) = self.importing.take() else { return Ok(()) };
         let (session, runtime) = self.session()?;
-        let committed = session.simple(runtime, "COMMIT");
+        let committed = session.commit(runtime);
         // The ledger is the gateways' again when this session has ended; everything is read anew.
         self.session = None;
         self.only_reads = true;

@@ -201,6 +201,15 @@ pub(super) fn fault(error: &tokio_postgres::Error) -> StoreFault {
     }
 }
 
+/// What an error in answer to a commit means. One that ended the session, or the server, came after the server had begun to keep the commit, or may have: a
+/// full disk below its log is a PANIC, and the recovery that follows finds the commit. Only an error that left the session standing says that nothing was kept.
+fn fault_of_commit(error: &tokio_postgres::Error) -> StoreFault {
+    match error.as_db_error().and_then(DbError::parsed_severity) {
+        Some(Severity::Panic | Severity::Fatal) => StoreFault::Away(words(error)),
+        _ => fault(error),
+    }
+}
+
 /// Runs futures side by side: their requests leave in order without waiting for each other's answers.
 pub(super) async fn together<F: Future + ?Sized>(futures: Vec<Pin<Box<F>>>) -> Vec<F::Output> {
     let mut waiting: Vec<_> = futures.into_iter().map(|future| (future, None)).collect();
@@ -284,7 +293,7 @@ impl Sending {
         }
         let done = tokio::time::timeout(ANSWER, together(steps)).await;
         for step in done.map_err(|_| lost())? {
-            step.map_err(|error| fault(&error))?;
+            step.map_err(|error| fault_of_commit(&error))?;
         }
         // It says so if a commit is here and no longer waits for its standby.
         match warning.take().filter(|_| !within) {
@@ -414,6 +423,13 @@ impl Session {
     /// Statements without parameters, whose rows nobody wants.
     pub(super) fn simple(&self, runtime: &Runtime, sql: &str) -> Result<(), StoreFault> {
         self.wait(runtime, self.client.batch_execute(sql))
+    }
+
+    /// Ends the transaction that is open, durably.
+    pub(super) fn commit(&self, runtime: &Runtime) -> Result<(), StoreFault> {
+        let commit = self.client.batch_execute("COMMIT");
+        let done = runtime.block_on(async { tokio::time::timeout(ANSWER, commit).await });
+        done.map_err(|_| lost())?.map_err(|error| fault_of_commit(&error))
     }
 
     /// One integer.
