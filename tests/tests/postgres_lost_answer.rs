@@ -25,6 +25,15 @@ struct Way {
 }
 
 impl Way {
+    /// A way to this server, and gateway 1 that goes it.
+    fn with_gateway(server: &Server, database: &str) -> (Self, Gateway) {
+        let way = Self::to(server.port);
+        let url = format!("postgresql://{SERVICE}@127.0.0.1:{}/{database}", way.port);
+        let address = Address::parse(&url).unwrap().with_password(PASSWORD.as_bytes());
+        let options = Options { address, ..server.options(database, 1) };
+        (way, Gateway::over(PostgresStore::open(options).unwrap()))
+    }
+
     fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -128,11 +137,7 @@ fn what_was_decided_on_a_commit_whose_answer_was_lost_does_not_undo_another_gate
     let server = Server::start(&[]);
     let database = server.database();
     let mut second = Gateway::over(server.store(&database, 2)).with(3, 2);
-    let way = Way::to(server.port);
-    let url = format!("postgresql://{SERVICE}@127.0.0.1:{}/{database}", way.port);
-    let address = Address::parse(&url).unwrap().with_password(PASSWORD.as_bytes());
-    let options = Options { address, ..server.options(&database, 1) };
-    let mut first = Gateway::over(PostgresStore::open(options).unwrap());
+    let (way, mut first) = Way::with_gateway(&server, &database);
     let warm = [Request::Host(first.purchase(1, 1, 2, 1))];
     assert!(is_approved(&first.engine.execute(clock().now(), &warm).unwrap()));
 
@@ -171,11 +176,7 @@ fn a_commit_whose_beginning_alone_fails_writes_nothing() {
     let server = Server::start(&[]);
     let database = server.database();
     let mut other = Gateway::over(server.store(&database, 2)).with(1, 1);
-    let way = Way::to(server.port);
-    let url = format!("postgresql://{SERVICE}@127.0.0.1:{}/{database}", way.port);
-    let address = Address::parse(&url).unwrap().with_password(PASSWORD.as_bytes());
-    let options = Options { address, ..server.options(&database, 1) };
-    let mut gateway = Gateway::over(PostgresStore::open(options).unwrap());
+    let (way, mut gateway) = Way::with_gateway(&server, &database);
     let (warm, cut) = (gateway.purchase(1, 1, 1, 1), gateway.purchase(1, 2, 1, 50));
     assert!(gateway.ask(&[warm]).unwrap()[0].code.is_approved());
 
@@ -193,11 +194,7 @@ fn a_commit_that_the_server_keeps_although_it_panics_in_it_is_not_answered_as_un
     let server = Server::start(&[]);
     let database = server.database();
     let mut other = Gateway::over(server.store(&database, 2)).with(1, 1);
-    let way = Way::to(server.port);
-    let url = format!("postgresql://{SERVICE}@127.0.0.1:{}/{database}", way.port);
-    let address = Address::parse(&url).unwrap().with_password(PASSWORD.as_bytes());
-    let options = Options { address, ..server.options(&database, 1) };
-    let mut gateway = Gateway::over(PostgresStore::open(options).unwrap());
+    let (way, mut gateway) = Way::with_gateway(&server, &database);
     let (warm, kept) = (gateway.purchase(1, 1, 1, 1), gateway.purchase(1, 2, 1, 50));
     assert!(gateway.ask(&[warm]).unwrap()[0].code.is_approved());
 

@@ -47,12 +47,9 @@ impl Context<'_> {
         if let Some(open) = report.open_counter.filter(|open| *open != named.counter) {
             return Err(named.refused(&format_args!("the open load of this card has counter {open}")));
         }
-        match self.desk.admin(AdminRequest::ReleaseLoad {
-            issuer: named.issuer,
-            asn: named.asn,
-            counter: named.counter,
-            transaction: named.transaction,
-        })? {
+        let NamedLoad { issuer: of, asn: card, counter: at, transaction, .. } = named;
+        let release = AdminRequest::ReleaseLoad { issuer: of, asn: card, counter: at, transaction };
+        match self.desk.admin(release)? {
             AdminAnswer::Refused(why) => Err(named.refused(&why)),
             AdminAnswer::Exists => {
                 Ok(Outcome::Registered { what: "released".to_owned(), name: named.name, existed: true })
@@ -69,12 +66,8 @@ impl Context<'_> {
     /// Books one of several loads that a card asked for at one counter.
     pub(super) fn credit(&mut self, (issuer, asn): (&str, &str), counter: u16, reference: &str) -> Done {
         let named = NamedLoad::read((issuer, asn), counter, reference)?;
-        match self.desk.admin(AdminRequest::CreditLoad {
-            issuer: named.issuer,
-            asn: named.asn,
-            counter: named.counter,
-            transaction: named.transaction,
-        })? {
+        let NamedLoad { issuer: of, asn: card, counter: at, transaction, .. } = named;
+        match self.desk.admin(AdminRequest::CreditLoad { issuer: of, asn: card, counter: at, transaction })? {
             AdminAnswer::Refused(why) => Err(named.refused(&why)),
             AdminAnswer::Done | AdminAnswer::Exists | AdminAnswer::Count(_) => Ok(Outcome::LoadCredited {
                 issuer: issuer.to_owned(),
