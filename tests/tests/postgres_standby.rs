@@ -5,14 +5,45 @@
 use backend::api::{Backend, Request};
 use backend::store::StoreFault;
 use backend::store::postgres::{Address, Options, PostgresStore};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tests::acquirer::clock;
 use tests::postgres::{Gateway, SERVICE, Server, Stop};
 
 /// Commits wait for a standby of this name, or (empty) for none.
 fn wait_for(server: &Server, standby: &str) {
-    server.sql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{standby}'"));
-    server.sql("postgres", "SELECT pg_reload_conf()");
+    let set = |name: &str| {
+        server.sql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"));
+        server.sql("postgres", "SELECT pg_reload_conf()");
+    };
+    if standby.is_empty() {
+        return set(standby);
+    }
+    // The server's processes hear of it one by one; it is so once a commit waits for somebody who is not there.
+    set("nobody");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while server.sql("postgres", WAITING) == "0" {
+        assert!(Instant::now() < deadline, "no commit waits");
+        let mut probe = server.psql_command("postgres", "postgres");
+        probe
+            .args(["--command", "SELECT pg_logical_emit_message(true, 'tapline', '')"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut probe = probe.spawn().unwrap();
+        let settled = Instant::now() + Duration::from_secs(1);
+        while probe.try_wait().unwrap().is_none() {
+            if server.sql("postgres", WAITING) != "0" || Instant::now() > settled {
+                break;
+            }
+        }
+        if server.sql("postgres", WAITING) != "0" {
+            set(standby);
+            server.sql("postgres", CUT_SHORT);
+            probe.wait().unwrap();
+            return;
+        }
+        probe.wait().unwrap();
+    }
 }
 
 #[test]
@@ -48,6 +79,8 @@ fn until(server: &Server, sql: &str, answer: &str) {
 }
 
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+/// A person does not want to wait any longer.
+const CUT_SHORT: &str = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
 
 #[test]
 fn what_was_answered_is_on_the_standby_that_takes_over() {
@@ -69,7 +102,6 @@ fn what_was_answered_is_on_the_standby_that_takes_over() {
     assert!(gateway.ask(&purchases).unwrap()[0].code.is_approved());
 
     // A commit waits for a standby that is away. Its wait is cut short, by a person or by a crash: the primary has it, the standby has not.
-    let person = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     for (trace, crash) in [(2, false), (3, true)] {
         standby.stop(Stop::Fast);
         let purchase = gateway.purchase(1, trace, 1, 7);
@@ -79,7 +111,7 @@ fn what_was_answered_is_on_the_standby_that_takes_over() {
             primary.stop(Stop::Immediate);
             primary.resume();
         } else {
-            primary.sql("postgres", person);
+            primary.sql("postgres", CUT_SHORT);
         }
         let there = primary.sql(&database, "SELECT count(*) FROM tapline.transactions");
         assert_eq!(there, trace.to_string(), "the primary shows it");
